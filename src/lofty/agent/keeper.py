@@ -1,0 +1,60 @@
+"""What happens when the agent itself is killed: a second small process that outlives it, ends what it left running
+and says so in the store. Without it Jupyter would go on, holding its port, with nobody to watch the deadline."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from shutil import rmtree
+from typing import NamedTuple
+
+from ..model.state import ALIVE
+from ..store.base import Store
+from ..store.records import Records
+from .processes import kill_tagged
+
+
+class Keeper(NamedTuple):
+    """The agent's end of the pipe that tells whether it lives."""
+
+    pid: int
+    pipe: int
+
+    def dismiss(self) -> None:
+        """The agent ends in good order; there is nothing to clean up."""
+        os.write(self.pipe, b"x")
+        os.close(self.pipe)
+        os.waitpid(self.pid, 0)
+
+
+def start(store_url: str, task: str, machine_id: str, run: Path) -> Keeper:
+    """Fork the keeper off. Must be called before any thread is started and before the store is used."""
+    receive, send = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(receive)
+        return Keeper(pid, send)
+    status = 1
+    try:
+        os.close(send)
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # what asks the agent to end must not end its keeper first
+        if not os.read(receive, 1):
+            _clean_up(store_url, task, machine_id, run)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _clean_up(store_url: str, task: str, machine_id: str, run: Path) -> None:
+    kill_tagged(task, machine_id)
+    rmtree(run, ignore_errors=True)
+    records = Records(Store(store_url))
+    machine = records.machine(machine_id)
+    if machine is not None and machine.state in ALIVE:
+        machine.state, machine.reason = "lost", "its agent was killed; what it had started was ended"
+        machine.ended = time.time()
+        records.put_machine(machine)

@@ -1,0 +1,22 @@
+"""What a driver tells the agent that it starts."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent's command line. Holds no secret: command lines are public on a machine."""
+
+    store: str
+    """URL of the task's prefix."""
+    machine: str
+    """The machine's id within the task."""
+    workdir: str
+    """Where the files go when the spec names no directory of this machine."""
+    state: str
+    """What outlives a start but not the task: layouts of windows, the key of login cookies."""
+    cache: str
+    """What can be made again: environments."""
+    detach: bool = False
+    """Whether to fork away from the process that starts it."""

@@ -1,0 +1,58 @@
+"""Processes of a task, found as a cloud finds machines: by a tag. Here the tag is a variable that every child
+inherits, so that what one process started, another finds, also after the parent has died."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Iterator
+
+import psutil
+
+TASK_TAG = "LOFTY_TASK"
+"""Holds the task's identifier in the environment of everything that runs for it."""
+MACHINE_TAG = "LOFTY_MACHINE"
+"""Likewise the machine's, for there may be several of one task on one computer."""
+
+
+def alive(pid: int | None, birth: float | None) -> bool:
+    """Whether that very process still runs: the id alone could have gone to another one by now."""
+    if pid is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        same = birth is None or abs(process.create_time() - birth) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def tagged(task: str, machine: str | None = None, spare: Collection[int] = ()) -> Iterator[psutil.Process]:
+    """Every live process of a task, or of one machine of it; this one and those in `spare` excepted."""
+    for process in psutil.process_iter():
+        if process.pid == os.getpid() or process.pid in spare:
+            continue
+        try:
+            tags = process.environ()
+            mine = tags.get(TASK_TAG) == task and machine in (None, tags.get(MACHINE_TAG))
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+        except (psutil.Error, OSError):
+            continue  # gone meanwhile, or somebody else's
+
+
+def kill_tagged(task: str, machine: str | None = None, spare: Collection[int] = ()) -> int:
+    """End everything of a task at once, until a look around finds nothing more; gives how many there were."""
+    count = 0
+    for _ in range(20):  # a process may fork while it is being looked for
+        found = list(tagged(task, machine, spare))
+        if not found:
+            break
+        for process in found:
+            try:
+                process.send_signal(signal.SIGKILL)
+                count += 1
+            except psutil.Error:
+                continue
+        psutil.wait_procs(found, timeout=1)
+    return count

@@ -1,0 +1,95 @@
+"""From a `Process` of the spec to a command line on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..model.spec import Process, TaskSpec
+from ..model.state import Machine
+from . import environment, paths
+
+PACKAGE = Path(__file__).parent.parent
+"""Where lofty lies on this machine; recipes name their files from here."""
+
+
+class Places(NamedTuple):
+    """What only the machine knows."""
+
+    tools: Path
+    user: environment.UserEnvironment
+    workdir: Path
+    run: Path
+    state: Path
+
+
+def lay_out(places: Places, spec: TaskSpec, token: str) -> None:
+    """Fill the private directory of this start: the token, the kernel, Jupyter's own folders."""
+    paths.write_private(places.run / "token", token.encode())
+    for name in ("jupyter", "config"):
+        (places.run / name).mkdir(mode=0o700, exist_ok=True)
+    places.state.mkdir(parents=True, mode=0o700, exist_ok=True)
+    if spec.kernel:
+        launcher = PACKAGE / "jupyter" / "inside" / "kernel.py"
+        environment.write_kernelspec(places.run / "share", places.user, launcher, places.user.label)
+
+
+def command(process: Process, spec: TaskSpec, machine: Machine, places: Places) -> tuple[list[str], dict[str, str]]:
+    """The command line and environment of a process."""
+    values: dict[str, Callable[[], object]] = {
+        "lofty": lambda: PACKAGE,
+        "tools": lambda: places.tools,
+        "python": lambda: places.user.python,
+        "workdir": lambda: places.workdir,
+        "run": lambda: places.run,
+        "state": lambda: places.state,
+        "token": lambda: places.run / "token",
+        "port": lambda: spec.port,
+        "name": lambda: spec.name,
+    }
+    argv = [_filled(word, values) for word in process.argv] + list(process.args)
+    env = {key: value for key, value in os.environ.items() if not key.startswith("LOFTY_")}
+    env.update({key: os.environ[key] for key in ("LOFTY_TASK", "LOFTY_MACHINE") if key in os.environ})
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # without .pyc every start of Jupyter costs seconds
+    env.update(spec.env)
+    env.update({key: _filled(value, values) for key, value in process.env.items()})
+    env["LOFTY_RANK"], env["LOFTY_SIZE"] = str(machine.rank), str(spec.parallelism)
+    if places.user.python.parent != places.tools.parent:
+        env["PATH"] = f"{places.user.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+        env["VIRTUAL_ENV"] = str(places.user.python.parent.parent)
+    return argv, env
+
+
+def _filled(text: str, values: dict[str, Callable[[], object]]) -> str:
+    return re.sub(r"\{([a-z]+)\}", lambda m: str(values[m[1]]()) if m[1] in values else m[0], text)
+
+
+async def compile_tools(places: Places) -> None:
+    """Compile the tools' bytecode once, at the lowest priority: uv leaves that to the first start, which is slow."""
+    folder = places.tools.parent.parent
+    done = folder / ".lofty-compiled"
+    if done.exists() or not (folder / environment.STAMP).exists():
+        return
+    nice = ["nice", "-n", "19"] if sys.platform != "win32" else []
+    process = await asyncio.create_subprocess_exec(
+        *nice,
+        str(places.tools),
+        "-m",
+        "compileall",
+        "-q",
+        str(folder / "lib"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await process.wait()
+        done.touch()
+    finally:
+        if process.returncode is None:
+            process.kill()

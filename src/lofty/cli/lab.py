@@ -1,0 +1,82 @@
+"""`lofty lab [PATH]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from . import options
+from .output import Progress, data, document, facts, say
+
+
+def make(verb: str) -> click.Command:
+    """`lab` and `notebook` differ in the page that opens."""
+
+    @click.command(name=verb, help=_HELP[verb], short_help=_HELP[verb])
+    @click.argument("path", default=".")
+    @options.making(verb)
+    @options.detach
+    @options.dry_run
+    @options.yes
+    @options.as_json
+    @options.timings
+    def command(path: str, detach: bool, dry_run: bool, yes: bool, as_json: bool, timings: bool, **given: Any) -> None:
+        _lab(
+            verb,
+            path,
+            options.given(given),
+            quiet=detach or as_json,
+            dry_run=dry_run,
+            as_json=as_json,
+            timings=timings,
+        )
+
+    return command
+
+
+_HELP = {
+    "lab": "Open JupyterLab, Notebook and TensorBoard on the folder PATH (default: here).",
+    "notebook": "Open the classic notebook page on the folder PATH (default: here).",
+}
+
+
+def _lab(
+    verb: str, path: str, given: dict[str, Any], *, quiet: bool, dry_run: bool, as_json: bool, timings: bool
+) -> None:
+    import time
+
+    from ..api import Client
+
+    client = Client()
+    if dry_run:
+        from .plans import show
+
+        show(client.plan_lab(path, given), as_json=as_json)
+        return
+    began = time.time()
+    with Progress(quiet=as_json) as progress:
+        task = client.lab(path, progress=progress, **given)
+    seen = task.observe()
+    seconds = {**progress.timings(), "total": round(time.time() - began, 3)}
+    place = task.addresses
+    if as_json:
+        document({**facts(task, seen), **({"timings": seconds} if timings else {})})
+        return
+    assert place is not None
+    first = place.notebook if verb == "notebook" else place.lab
+    say(f"{task.name} is {seen.state} on {task.spec.source}")
+    data(f"Lab          {place.lab}")
+    data(f"Notebook     {place.notebook}")
+    data(f"TensorBoard  {place.tensorboard}")
+    if timings:
+        for stage, spent in seconds.items():
+            say(f"{stage:12} {spent:7.2f} s")
+    say(f"It runs on until: lofty stop {task.name}   (files stay; lofty start {task.name} brings it back)")
+    if not quiet:
+        from .browser import open_page
+
+        open_page(first)
+
+
+command = make("lab")

@@ -1,0 +1,140 @@
+"""The tree of verbs, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .._version import __version__
+from ..errors import LoftyError, Unsupported, unknown_choice
+
+VERBS = {
+    "lab": "A workspace: JupyterLab, Notebook and TensorBoard on a folder",
+    "notebook": "As lab, with the classic page in front",
+    "run": "Run a notebook or a script as a job",
+    "ls": "List workspaces and jobs",
+    "url": "Print the address of a workspace",
+    "open": "Open a workspace in the browser",
+    "logs": "Show the output of a workspace or job",
+    "pull": "Bring files of a copy back",
+    "stop": "End the machine; files, address and token stay",
+    "start": "Start a stopped workspace again: same address, same token",
+    "extend": "Move the deadline",
+    "down": "Bring files back and remove everything",
+    "price": "Show machines and prices",
+    "check": "Show what works here, and what to do about the rest",
+    "sweep": "Remove what was left behind",
+}
+"""In the order of `lofty --help`; each lies in the module of its name."""
+LATER = ("ssh", "push", "history", "restore", "init", "tf", "sync")
+"""Verbs that are promised and not there yet: said so, instead of 'unknown'."""
+
+
+class Verbs(click.Group):
+    """Finds a verb without importing the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them, in their order."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them, imported now."""
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"lofty.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest verb for a mistyped one."""
+        word = args[0] if args else ""
+        if word in LATER:
+            raise _usage(f"'{word}' is not there yet in this version", "lofty --help")
+        if word and not word.startswith("-") and word not in VERBS:
+            raise _usage(unknown_choice("command", word, list(VERBS)), "lofty --help")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _usage(message: str, hint: str) -> LoftyError:
+    return Unsupported(message, hint=hint)
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__, "-V", "--version", message="lofty %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Jupyter on a machine of any cloud, or on your own, with one command.
+
+    Try `lofty lab` in a folder with notebooks.
+    """
+    context.obj = {"debug": debug}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; gives the exit code."""
+    arguments = list(arguments)
+    debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
+    arguments = [word for word in arguments if word != "--debug"] if debug else arguments
+    failed = 125 if arguments[:1] == ["run"] else None
+    try:
+        outcome: Any = cli.main(arguments, prog_name="lofty", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        if debug:
+            raise
+        return _tell(error.format_message(), _click_hint(error), None, failed or 2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; nothing is wrong, and nothing more can be said there.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except LoftyError as error:
+        if debug:
+            raise
+        return _tell(str(error), error.hint, getattr(error, "__notes__", None), failed or error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _tell(f"{where}{error.strerror or error}", _os_hint(error), None, failed or 1)
+
+
+def _tell(message: str, hint: str | None, notes: list[str] | None, code: int) -> int:
+    for note in notes or ():
+        sys.stderr.write(f"{note}\n")
+    sys.stderr.write(f"lofty: {message}\n")
+    if hint:
+        sys.stderr.write(f"  try: {hint}\n")
+    return code
+
+
+def _click_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'lofty'} --help"
+
+
+def _os_hint(error: OSError) -> str:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space and run the command again"
+    return "lofty check"

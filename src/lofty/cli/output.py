@@ -1,0 +1,165 @@
+"""What people and programs see: tables, JSON, progress, hints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
+
+from ..model.state import ALIVE, Observation
+from ..model.units import clock
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
+
+    from ..api import Step, Task
+
+STAGES = {
+    "create": "preparing",
+    "files": "bringing files",
+    "environment": "making the environment",
+    "jupyter": "starting Jupyter",
+    "notebook": "starting the notebook",
+    "job": "starting the job",
+}
+"""How a stage is called while it goes on."""
+
+
+def say(text: str) -> None:
+    """Talk, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def data(text: str) -> None:
+    """Data, on stdout."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def document(value: object) -> None:
+    """One JSON document on stdout, indented for a terminal."""
+    raw = msgspec.json.encode(value)
+    data((msgspec.json.format(raw, indent=2) if sys.stdout.isatty() else raw).decode())
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
+    """Columns as wide as they need, the last one as it comes; plain text, so that it can be cut and searched."""
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+    for row in (heads, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        (out or sys.stdout).write("  ".join(cells).rstrip() + "\n")
+
+
+def facts(task: Task, seen: Observation) -> dict[str, Any]:
+    """A task as JSON; what is not known is null."""
+    import time
+
+    spec = task._spec
+    if spec is None:
+        return {"id": task.handle.id, "name": task.name, "kind": "remains", "state": seen.state}
+    now = time.time()
+    alive = seen.state in ALIVE
+    limits = [machine.idle_at for machine in seen.machines if machine.idle_at and alive]
+    limits += [seen.deadline] if seen.deadline and alive else []
+    price = spec.price.usd_per_hour if spec.price else None
+    place = task.addresses if alive else None
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "kind": spec.kind,
+        "state": seen.state,
+        "reason": seen.reason or None,
+        "url": place.lab if place else None,
+        "notebook_url": place.notebook if place else None,
+        "tensorboard_url": place.tensorboard if place else None,
+        "on": spec.on,
+        "region": task.handle.region,
+        "machine": spec.need.machine if spec.on != "local" and spec.need.machine else "this-machine",
+        "machines": [
+            {"id": one.id, "rank": one.rank, "state": one.state, "exit_code": one.exit_code, "pid": one.pid}
+            for one in seen.machines
+        ],
+        "price_per_hour": price,
+        "cost": price * seen.machine_seconds / 3600 if price is not None else None,
+        "time_left": max(0.0, min(limits) - now) if limits else None,
+        "directory": spec.source,
+        "output": str(task.output) if task.output else None,
+        "created": spec.created,
+    }
+
+
+def money(value: float | None) -> str:
+    """USD for a table."""
+    return "-" if value is None else f"{value:.2f}" if value == 0 or value >= 0.01 else f"{value:.4f}"
+
+
+def left(seconds: float | None) -> str:
+    """Time left for a table."""
+    return "-" if seconds is None else clock(seconds)
+
+
+class Progress:
+    """Stages while a person waits: drawn on a terminal, a line each through a pipe; the seconds are kept."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._lines: list[Step] = []
+        self._done: list[Step] = []
+
+    def __enter__(self) -> Progress:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(self, console=Console(stderr=True), refresh_per_second=10, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, step: Step) -> None:
+        """Take note of a step."""
+        if step.name == "note":
+            self._print(f"note: {step.note}")
+            return
+        if step.seconds is None:
+            self._lines.append(step)
+            if self._live is None and not self._quiet:
+                say(f"{STAGES.get(step.name, step.name)} ...")
+        else:
+            self._done.append(step)
+            self._lines = [line for line in self._lines if line.name != step.name]
+        if self._live is not None:
+            self._live.refresh()
+
+    def _print(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            say(text)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What the terminal shows now."""
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        for step in self._done:
+            note = f" ({step.note})" if step.note else ""
+            yield Text(f"✓ {STAGES.get(step.name, step.name)}{note}  {step.seconds or 0:.1f} s", style="green")
+        if self._lines:
+            yield Spinner("dots", text=f"{STAGES.get(self._lines[-1].name, self._lines[-1].name)} ...")
+
+    def timings(self) -> dict[str, float]:
+        """Seconds of each stage that is over."""
+        return {step.name: round(step.seconds or 0.0, 3) for step in self._done}

@@ -1,0 +1,122 @@
+"""`lofty run FILE`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import LoftyError, SpecError
+from . import options
+from .output import Progress, document, facts, say
+
+if TYPE_CHECKING:
+    from ..api import Client, Task
+
+
+@click.command(
+    help="Run FILE (.ipynb, .py, .sh or any executable) as a job. Its exit code is the job's own; "
+    "125 when lofty itself failed.",
+    short_help="Run a notebook or a script as a job",
+)
+@click.argument("file")
+@click.argument("args", nargs=-1)
+@options.parameter
+@options.making("run")
+@options.detach
+@options.dry_run
+@options.yes
+@options.as_json
+@options.timings
+def command(
+    file: str, args: tuple[str, ...], parameters: tuple[str, ...], detach: bool, dry_run: bool, yes: bool,
+    as_json: bool, timings: bool, **given: Any,
+) -> int:  # fmt: skip
+    """Start a job; without -d show its output and pass its exit code on."""
+    from ..api import Client
+
+    chosen = options.given(given)
+    client = Client()
+    if dry_run:
+        from .plans import show
+
+        show(client.plan_run(file, args, _parameters(parameters), chosen), as_json=as_json)
+        return 0
+    task: Task | None = None
+    try:
+        with Progress(quiet=as_json) as progress:
+            task = client.run(file, *args, parameters=_parameters(parameters), progress=progress, **chosen)
+        if detach:
+            return _detached(task, as_json=as_json)
+        return _attached(client, task, as_json=as_json, timings=progress.timings() if timings else {})
+    except KeyboardInterrupt:
+        say(f"\nThe job goes on. Its output: lofty logs -f {task.name if task else ''}".rstrip())
+        say(f"To end it: lofty stop {task.name if task else 'NAME'}")
+        return 130
+    except LoftyError as error:
+        if as_json:
+            document(
+                {
+                    "id": task.handle.id if task else None, "state": "failed", "exit_code": 125, "output": None,
+                    "error": {"kind": error.kind, "message": str(error), "hint": error.hint},
+                }
+            )  # fmt: skip
+        raise
+
+
+def _parameters(words: tuple[str, ...]) -> dict[str, Any]:
+    from ..jupyter.job import typed
+
+    values = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise SpecError(f"-p {word}: a parameter is written NAME=VALUE", hint="lofty run NOTEBOOK -p lr=0.1")
+        values[name] = typed(value)
+    return values
+
+
+def _detached(task: Task, *, as_json: bool) -> int:
+    if as_json:
+        document(_outcome(task, None))
+    else:
+        say(f"{task.name} is {task.state}. Its output: lofty logs -f {task.name}")
+    return 0
+
+
+def _attached(client: Client, task: Task, *, as_json: bool, timings: dict[str, float]) -> int:
+    for line in task.logs(follow=True):
+        # With --json, stdout belongs to the one document at the end.
+        out = sys.stdout if line.stream == "out" and not as_json else sys.stderr
+        text = line.text if line.stream != "sys" else f"lofty: {line.text}"
+        out.write(text + line.end)
+        out.flush()
+    code = task.wait()
+    if task.spec.workdir == "":
+        report = task.pull()
+        say(f"{report.written} files came back" + "".join(f"\nkept both: {name}" for name in report.kept))
+    seen = task.observe()
+    if as_json:
+        document({**_outcome(task, code), **({"timings": timings} if timings else {})})
+    else:
+        _tell_end(task, seen.state, seen.reason, timings)
+    return 125 if code is None or (code == 0 and seen.state != "succeeded") else code
+
+
+def _tell_end(task: Task, state: str, reason: str, timings: dict[str, float]) -> None:
+    for stage, spent in timings.items():
+        say(f"{stage:12} {spent:7.2f} s")
+    if state != "succeeded":
+        say(f"lofty: {task.name} {state}" + (f": {reason}" if reason else ""))
+    if task.output is not None and task.output.exists():
+        say(f"executed notebook: {task.output}")
+
+
+def _outcome(task: Task, code: int | None) -> dict[str, Any]:
+    seen = task.observe()
+    kind = next((one.error for one in seen.machines if one.error), "")
+    if seen.state == "lost":
+        kind = "TaskFailed"
+    error = {"kind": kind, "message": seen.reason, "hint": f"lofty logs {task.name}"} if kind else None
+    return {**facts(task, seen), "exit_code": code, "error": error}

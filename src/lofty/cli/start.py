@@ -1,0 +1,32 @@
+"""`lofty start`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from . import options
+from .output import Progress, data, document, facts, say
+
+
+@click.command(help="Start a stopped workspace again: same address, same token.")
+@options.name
+@options.as_json
+@options.timings
+def command(name: str | None, as_json: bool, timings: bool) -> None:
+    """A workspace that runs already is left alone."""
+    from ..api import Client
+
+    began = time.time()
+    task = Client().get(name, kind="workspace")
+    with Progress(quiet=as_json) as progress:
+        task.start(progress=progress)
+    seconds = {**progress.timings(), "total": round(time.time() - began, 3)}
+    if as_json:
+        document({**facts(task, task.observe()), **({"timings": seconds} if timings else {})})
+        return
+    data(task.url or "")
+    if timings:
+        for stage, spent in seconds.items():
+            say(f"{stage:12} {spent:7.2f} s")

@@ -1,0 +1,61 @@
+"""Waiting for a task to get somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..drivers.base import Driver
+from ..errors import LoftyError
+from ..model.state import ALIVE, ENDED, Cursor, Handle, LogLine, Observation
+from .clock import Clock
+from .retry import retried
+
+STOP_PATIENCE = 16.0
+"""Seconds given to a machine to end by itself; an agent needs at most 10 for its children."""
+
+
+def watch(
+    driver: Driver, handle: Handle, clock: Clock, until: Callable[[Observation], bool], pace: float
+) -> Iterator[Observation]:
+    """Observations, `pace` seconds apart, up to and with the first that satisfies."""
+    while True:
+        seen = retried(lambda: driver.observe(handle), clock)
+        yield seen
+        if until(seen):
+            return
+        clock.sleep(pace)
+
+
+def is_up(seen: Observation) -> bool:
+    """It runs, or it will not any more."""
+    return seen.state == "running" or seen.state in ENDED
+
+
+def is_over(seen: Observation) -> bool:
+    """No machine works for it."""
+    return seen.state in ENDED or seen.state == "pending"
+
+
+def stop(driver: Driver, handle: Handle, clock: Clock, pace: float) -> Observation:
+    """No machines any more, in good order if they can, by force if not. Raises `LoftyError` when even that fails."""
+    for _ in range(3):
+        retried(lambda: driver.scale(handle, 0, None), clock)
+        limit = clock.now() + STOP_PATIENCE
+        for seen in watch(driver, handle, clock, lambda seen: is_over(seen) or clock.now() > limit, pace):
+            if seen.state not in ALIVE:
+                return seen
+    raise LoftyError("the machine does not end", hint="lofty down, or look at lofty logs")
+
+
+def follow(driver: Driver, handle: Handle, clock: Clock, cursor: Cursor, pace: float) -> Iterator[LogLine]:
+    """Log lines as they come, to the end of the task, with none lost when the connection was."""
+    over = False
+    while True:
+        for line, after in driver.logs(handle, cursor):
+            cursor = after
+            yield line
+        if over:
+            return
+        over = is_over(retried(lambda: driver.observe(handle), clock))
+        if not over:
+            clock.sleep(pace)

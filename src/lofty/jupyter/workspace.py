@@ -1,0 +1,75 @@
+"""The recipe of a workspace: Lab, Notebook and TensorBoard at one address."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..model.spec import Process
+
+LOCK = "jupyter/requirements.lock"
+INSIDE = "{lofty}/jupyter/inside"
+
+JUPYTER_FOLDERS = {
+    # The person's own settings and extensions of another Jupyter could break this one; its kernels stay visible.
+    "JUPYTER_CONFIG_DIR": "{run}/config",
+    "JUPYTER_RUNTIME_DIR": "{run}/jupyter",
+    "JUPYTER_PATH": "{run}/share",
+    "JUPYTERLAB_SETTINGS_DIR": "{state}/settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "{state}/workspaces",
+}
+
+
+class Addresses(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a person goes. `lab` and `notebook` carry the token; the browser then keeps it as a cookie, so
+    TensorBoard opens after one of them, or with the token as well."""
+
+    lab: str
+    notebook: str
+    tensorboard: str
+    panel: str
+
+
+def processes(logdir: str) -> tuple[Process, ...]:
+    """Jupyter, and TensorBoard behind it. `logdir` is relative to the working directory."""
+    jupyter = Process(
+        name="jupyter",
+        argv=(
+            *("{tools}", "-P", f"{INSIDE}/launch.py"),
+            *(
+                "--port",
+                "{port}",
+                "--base-url",
+                "/{name}/",
+                "--token-file",
+                "{token}",
+                "--workdir",
+                "{workdir}",
+            ),
+            *("--run-dir", "{run}", "--state-dir", "{state}", "--name", "{name}"),
+        ),
+        env=JUPYTER_FOLDERS,
+        ready="/{name}/api/status",
+        restart=True,
+    )
+    board = Process(
+        name="tensorboard",
+        argv=(
+            *("{tools}", "-P", f"{INSIDE}/board.py", "--socket", "{run}/tensorboard.sock"),
+            *("--path-prefix", "/{name}/tensorboard", "--logdir"),
+        ),
+        args=(logdir,),
+        after="jupyter",  # its start would slow down Jupyter's; meanwhile its page says that it starts
+        restart=True,
+    )
+    return jupyter, board
+
+
+def addresses(host: str, port: int, name: str, token: str) -> Addresses:
+    """The addresses of a workspace that is reached at host and port."""
+    base = f"http://{host}:{port}/{name}"
+    return Addresses(
+        lab=f"{base}/lab?token={token}",
+        notebook=f"{base}/tree?token={token}",
+        tensorboard=f"{base}/tensorboard/?token={token}",
+        panel=f"{base}/lofty/?token={token}",
+    )

@@ -1,0 +1,97 @@
+"""What was asked for. A `TaskSpec` is written to the store as `task.json` and holds no secret."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .money import Price
+
+Kind = Literal["workspace", "job"]
+
+
+class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The hardware and terms asked for, in the words of every cloud."""
+
+    machine: str = ""
+    """Generic size (`s`, `m`, `l`, `xl`, `m+t4`, …) or a native type; empty takes the cloud's default."""
+    gpu: str = ""
+    cpus: str = ""
+    memory: str = ""
+    """GiB; `16` or `16+`."""
+    disk: float | None = None
+    """GB."""
+    region: str = ""
+    image: str = ""
+    spot: bool = False
+    max_price: float | None = None
+    """USD per hour."""
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One child of the agent.
+
+    `argv` and the values of `env` may hold `{placeholders}` that only the machine can fill:
+    `{lofty}` (where this package lies there), `{tools}` (the interpreter of the pinned environment),
+    `{python}` (the interpreter of the user's environment), `{workdir}`, `{run}` (short-lived, private),
+    `{state}` (kept between starts), `{token}` (a file that holds the task's token),
+    `{port}`, `{name}`.
+    """
+
+    name: str
+    argv: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    """Added behind `argv` as they are: a person's own words, braces and all."""
+    env: dict[str, str] = {}
+    ready: str = ""
+    """A path that answers 200 on `{port}` with the token once the process serves; empty: ready when started."""
+    after: str = ""
+    """Started once the process of that name is ready; empty: at once."""
+    restart: bool = False
+    """Started again when it ends by itself: a server; a job is not."""
+
+
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One task as it was asked for; frozen for the task's whole life."""
+
+    id: str
+    name: str
+    owner: str
+    kind: Kind
+    created: float
+    """Epoch seconds."""
+    on: str
+    """The driver's name."""
+    need: Need = Need()
+    processes: tuple[Process, ...]
+    """The first is the task itself: when it ends for good, the task has ended."""
+    tools: str = ""
+    """A hash-pinned lock within this package, made into `{tools}`; empty where none is needed."""
+    kernel: bool = False
+    """Whether the user's environment is to serve notebooks."""
+    python: str = ""
+    """An interpreter to use where the working directory names no environment (this computer's active one)."""
+    source: str = ""
+    """Absolute path on the computer that asked; the working directory itself where the machine is that computer."""
+    workdir: str = ""
+    """Absolute path on the machine; empty: a directory of the machine's own, filled from the store."""
+    outputs: tuple[str, ...] = ()
+    """Paths, relative to the working directory, that a job is known to make."""
+    port: int = 0
+    price: Price | None = None
+    """What one machine costs, as far as it was known when the task was made."""
+    env: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    """Names only; the values lie in the store under `private/`."""
+    exclude: tuple[str, ...] = ()
+    parallelism: int = 1
+    timeout: float | None = None
+    """Seconds from creation to the deadline; None: no deadline."""
+    idle: float | None = None
+    """Seconds at rest after which the task stops; None: never."""
+    budget: float | None = None
+    """USD."""
+    tunnel: str = ""
+    options: dict[str, str] = {}
+    """What was asked for in so many words, to tell whether a second request means the same task."""

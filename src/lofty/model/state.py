@@ -1,0 +1,172 @@
+"""What is: states, observations, offers, log lines. Times are epoch seconds, money is USD, unknown is None."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .money import Price
+from .spec import TaskSpec
+
+State = Literal["pending", "starting", "running", "stopping", "stopped", "succeeded", "failed", "lost", "gone"]
+"""pending: recorded, no machine yet · starting: a machine is getting ready · running: it serves or works ·
+stopping: it ends · stopped: no machine, may be started again · succeeded, failed: a job's end ·
+lost: the machine or its agent died without a word · gone: nothing is left of it."""
+
+ALIVE: frozenset[str] = frozenset({"starting", "running", "stopping"})
+ENDED: frozenset[str] = frozenset({"stopped", "succeeded", "failed", "lost", "gone"})
+
+
+class Handle(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is needed to find a task again, from any computer: a value that survives as JSON."""
+
+    driver: str
+    region: str
+    id: str
+    store: str
+    """URL of the task's prefix in the object store."""
+
+
+class Stage(msgspec.Struct, kw_only=True):
+    """One step of getting ready."""
+
+    name: str
+    started: float
+    ended: float | None = None
+    note: str = ""
+
+
+class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One machine of a task, as it says of itself in `machines/<id>/status.json`."""
+
+    id: str
+    rank: int = 0
+    state: State = "pending"
+    reason: str = ""
+    """Why it is in that state, in words for a person; empty where the state says it all."""
+    error: str = ""
+    """The kind of error when it failed for lofty's reasons and not the user's: a class name of `lofty.errors`."""
+    exit_code: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    heartbeat: float | None = None
+    stages: list[Stage] = []
+    notes: list[str] = []
+    """Said to the person once: what was warned about on the way."""
+    deadline: float | None = None
+    idle_at: float | None = None
+    """When the idle rule will end it if nothing happens; None: no idle rule, or busy."""
+    address: str = ""
+    pid: int | None = None
+    birth: float | None = None
+    """When that process began, by its own clock: a process id alone may be somebody else's by now."""
+    run: str = ""
+    """The short-lived private directory of this start, on the machine."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something worth telling that happened to the task."""
+
+    time: float
+    code: str
+    text: str
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as a driver sees it now."""
+
+    state: State
+    machines: tuple[Machine, ...] = ()
+    """Of the latest start only."""
+    events: tuple[Event, ...] = ()
+    machine_seconds: float = 0.0
+    """Over all starts: what is paid for."""
+    deadline: float | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why the first machine that says so is in its state."""
+        return next((m.reason for m in self.machines if m.reason), "")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A task found: its handle and what was asked for (None where only resources are left of it)."""
+
+    handle: Handle
+    spec: TaskSpec | None
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that can be had."""
+
+    driver: str
+    region: str
+    machine: str
+    """The native type."""
+    cpus: float
+    memory: float
+    """GiB."""
+    gpu: str = ""
+    gpus: int = 0
+    spot: bool = False
+    price: Price
+    notes: tuple[str, ...] = ()
+    """What of the request has no meaning here and was passed over."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `lofty check`."""
+
+    ok: bool
+    what: str
+    hint: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """How a port of a machine is reached from here."""
+
+    how: Literal["loopback", "ssh"]
+    host: str
+    port: int
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a task's log: per machine, the segment and the byte within it to read from next."""
+
+    places: dict[str, tuple[int, int]] = {}
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of output. `text + end` of all lines in turn is what the process wrote, byte for byte
+    (undecodable bytes replaced)."""
+
+    machine: str
+    time: float
+    stream: Literal["out", "err", "sys"]
+    """`sys` is lofty itself speaking."""
+    text: str
+    end: Literal["\n", "\r", ""] = "\n"
+
+
+def combined(machines: tuple[Machine, ...]) -> State:
+    """The task's state from those of its machines: alive while one is; then the worst end."""
+    states = {machine.state for machine in machines}
+    order: tuple[State, ...] = ("running", "starting", "stopping", "lost", "failed", "stopped", "succeeded")
+    return next((state for state in order if state in states), "pending")
+
+
+def latest_start(machines: list[Machine]) -> tuple[Machine, ...]:
+    """The machines of the newest start: `NNNN.R` with the highest NNNN."""
+    newest = max((machine.id.partition(".")[0] for machine in machines), default="")
+    return tuple(machine for machine in machines if machine.id.partition(".")[0] == newest)
+
+
+def machine_seconds(machines: list[Machine], now: float) -> float:
+    """Seconds of machine time over all starts; an ended machine whose end nobody wrote counts to its last word."""
+    total = 0.0
+    for machine in machines:
+        if machine.started is not None:
+            end = now if machine.state in ALIVE else machine.ended or machine.heartbeat or machine.started
+            total += max(0.0, end - machine.started)
+    return total

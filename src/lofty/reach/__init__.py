@@ -1,0 +1,1 @@
+"""How a browser gets to a workspace."""

@@ -1,0 +1,162 @@
+"""From a request in a person's words to a `TaskSpec`: what `lab` and `run` mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import config
+from .errors import Conflict, SpecError, UsageError
+from .jupyter import job, workspace
+from .model import ids
+from .model.spec import Kind, Need, Process, TaskSpec
+
+
+def folder(path: str | os.PathLike[str]) -> Path:
+    """The directory that a workspace is to work in; `UsageError` when it cannot."""
+    found = Path(path).expanduser()
+    if not found.exists():
+        parent = found.resolve().parent
+        from difflib import get_close_matches
+
+        names = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+        near = get_close_matches(found.name, names, n=1)
+        hint = f"lofty lab {parent / near[0]}" if near else f"mkdir -p {found}"
+        raise UsageError(f"there is no directory {found}", hint=hint)
+    if not found.is_dir():
+        verb = "run" if found.suffix in (".ipynb", ".py", ".sh") else "lab"
+        raise UsageError(f"{found} is not a directory", hint=f"lofty {verb} {found if verb == 'run' else found.parent}")
+    if not os.access(found, os.R_OK | os.X_OK):
+        raise UsageError(f"{found} cannot be read", hint=f"chmod u+rx {found}")
+    return found.resolve()
+
+
+def workdir(file: Path, named: str | None) -> Path:
+    """Where a job runs: the directory named, else the current one when the file lies beneath it, else the file's."""
+    if named:
+        found = folder(named)
+        if not file.is_relative_to(found):
+            raise UsageError(f"{file} does not lie in --workdir {found}", hint=f"--workdir {file.parent}")
+        return found
+    here = Path.cwd().resolve()
+    return here if file.is_relative_to(here) else file.parent
+
+
+def workspace_spec(source: Path, options: config.Options, identity: Identity) -> TaskSpec:
+    """What `lofty lab` asks for."""
+    return _spec("workspace", source, options, identity, workspace.processes(options.logdir), kernel=True)
+
+
+def job_spec(
+    file: Path,
+    source: Path,
+    options: config.Options,
+    identity: Identity,
+    args: Sequence[str],
+    parameters: Mapping[str, job.Value],
+) -> TaskSpec:
+    """What `lofty run` asks for."""
+    relative = file.relative_to(source).as_posix()
+    output = _output(file, source, options) if file.suffix == ".ipynb" else ""
+    process = job.process(file, relative, args, parameters, output)
+    return _spec("job", source, options, identity, (process,), kernel=file.suffix == ".ipynb", output=output)
+
+
+def _output(file: Path, source: Path, options: config.Options) -> str:
+    """The executed copy's place, relative to the working directory where it lies in it."""
+    target = Path(options.output).expanduser().absolute() if options.output else job.executed_name(file)
+    if target.is_dir():
+        target = target / job.executed_name(file).name
+    if target.resolve() == file:
+        raise SpecError(f"--output {target} is the notebook itself", hint="name another file")
+    if not target.parent.is_dir():
+        raise SpecError(f"there is no directory {target.parent}", hint=f"mkdir -p {target.parent}")
+    if target.is_relative_to(source):
+        return target.relative_to(source).as_posix()
+    if options.copy:
+        raise SpecError(f"with --copy the output has to lie in {source}", hint=f"--output {file.parent}/NAME.ipynb")
+    return str(target)
+
+
+class Identity:
+    """Who asks, under which name, and what the person's computer adds."""
+
+    def __init__(self, owner: str, name: str, now: float, environ: Mapping[str, str], *, in_place: bool) -> None:
+        self.owner, self.name, self.now, self.environ, self.in_place = owner, name, now, environ, in_place
+
+
+def _spec(
+    kind: Kind,
+    source: Path,
+    options: config.Options,
+    identity: Identity,
+    processes: tuple[Process, ...],
+    *,
+    kernel: bool,
+    output: str = "",
+) -> TaskSpec:
+    in_place = identity.in_place and not options.copy
+    python = options.python or (_active_python(identity.environ) if identity.in_place else "")
+    needs_tools = any("{tools}" in process.argv for process in processes)
+    return TaskSpec(
+        id=ids.identifier(identity.owner, identity.name),
+        name=identity.name,
+        owner=identity.owner,
+        kind=kind,
+        created=identity.now,
+        on=options.on,
+        need=Need(
+            machine=options.machine or "",
+            gpu=options.gpu or "",
+            cpus=options.cpus or "",
+            memory=options.memory or "",
+            disk=options.disk,
+            region=options.region or "",
+            image=options.image or "",
+            spot=bool(options.spot),
+            max_price=options.max_price,
+        ),
+        processes=processes,
+        tools=workspace.LOCK if needs_tools else "",
+        kernel=kernel,
+        python=python,
+        source=str(source),
+        workdir=str(source) if in_place else "",
+        outputs=(output,) if output else (),
+        env=config.variables(options.env or (), identity.environ),
+        secrets=tuple(options.secret or ()),
+        exclude=tuple(options.exclude or ()),
+        parallelism=options.values.get("parallelism") or 1,
+        timeout=options.timeout,
+        idle=options.idle,
+        budget=options.budget,
+        tunnel=options.tunnel or "",
+        options={key: value for key, value in options.given.items() if key not in ("name", "on")},
+    )
+
+
+def _active_python(environ: Mapping[str, str]) -> str:
+    """The interpreter of the environment that the person has activated in this terminal."""
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        if environ.get(variable):
+            python = Path(environ[variable], "bin", "python")
+            if python.exists():
+                return str(python)
+    return ""
+
+
+def check_same(present: TaskSpec, wanted: TaskSpec) -> None:
+    """`Conflict` unless a second request means the task that is there."""
+    other = ids.slug(f"{present.name}-2")
+    if present.kind != wanted.kind or present.source != wanted.source:
+        raise Conflict(f"'{present.name}' is already a {present.kind} of {present.source}", hint=f"add --name {other}")
+    if present.on != wanted.on:
+        raise Conflict(f"'{present.name}' is already there on {present.on}", hint=f"add --name {other}")
+    changed = [key for key, value in wanted.options.items() if present.options.get(key) != value]
+    if changed:
+        names = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
+        raise Conflict(
+            f"'{present.name}' is already there with another {names}",
+            hint=f"lofty down {present.name} first, or add --name {other}",
+        )
