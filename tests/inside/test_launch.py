@@ -29,7 +29,7 @@ def test_both_pages_load_the_panel_and_ask_nobody_for_news(server: Server, page:
     config = json.loads(found[1])
     ours = [each for each in config["federated_extensions"] if each["name"] == "lofty-panel"]
     assert len(ours) == 1
-    assert config["disabledExtensions"]["@jupyterlab/apputils-extension:announcements"] is True
+    assert "@jupyterlab/apputils-extension:announcements" in config["disabledExtensions"]
     script = server.ask(f"/demo/lab/extensions/lofty-panel/{ours[0]['load']}")
     assert script.status == 200
     assert "_JUPYTERLAB" in script.text
@@ -37,7 +37,7 @@ def test_both_pages_load_the_panel_and_ask_nobody_for_news(server: Server, page:
 
 def test_the_address_itself_opens_lab(server: Server) -> None:
     answer = server.ask("/demo/")
-    assert (answer.status, answer.headers["location"]) == (302, "/demo/lab")
+    assert (answer.status, answer.headers["location"].rstrip("?")) == (302, "/demo/lab")
 
 
 @pytest.mark.parametrize(

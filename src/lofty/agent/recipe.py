@@ -34,6 +34,9 @@ def lay_out(places: Places, spec: TaskSpec, token: str) -> None:
     for name in ("jupyter", "config"):
         (places.run / name).mkdir(mode=0o700, exist_ok=True)
     places.state.mkdir(parents=True, mode=0o700, exist_ok=True)
+    for process in spec.processes:
+        for name, text in process.files.items():
+            paths.write_private(places.run / Path(name).name, text.encode())
     if spec.kernel:
         launcher = PACKAGE / "jupyter" / "inside" / "kernel.py"
         environment.write_kernelspec(places.run / "share", places.user, launcher, places.user.label)

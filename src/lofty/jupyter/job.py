@@ -57,12 +57,12 @@ def process(file: Path, relative: str, args: Sequence[str], parameters: Mapping[
     if file.suffix == ".ipynb":
         if args:
             raise SpecError("a notebook takes parameters, not arguments", hint="lofty run NOTEBOOK -p name=value")
-        argv = ("{tools}", "-P", f"{INSIDE}/notebook_job.py")
-        words = (relative, output, "--parameters", json.dumps(dict(parameters)))
-        return Process(name="notebook", argv=argv, args=words, env=JUPYTER_FOLDERS)
+        argv = ("{tools}", "-P", f"{INSIDE}/notebook_job.py", "--parameters", "{run}/parameters.json")
+        files = {"parameters.json": json.dumps(dict(parameters))}
+        return Process(name="notebook", argv=argv, args=(relative, output), env=JUPYTER_FOLDERS, files=files)
     if parameters:
         raise SpecError(f"-p is for notebooks, and {file.name} is none", hint=f"lofty run {file.name} -- ARGUMENT...")
-    words = (relative, *args)
+    words: tuple[str, ...] = (relative, *args)
     if file.suffix == ".py":
         return Process(name="job", argv=("{python}", "-u"), args=words)
     if os.access(file, os.X_OK):

@@ -44,6 +44,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: tuple[str, ...] = ()
     """Added behind `argv` as they are: a person's own words, braces and all."""
     env: dict[str, str] = {}
+    files: dict[str, str] = {}
+    """Written into `{run}` before the start, under these names: what is too long for a command line."""
     ready: str = ""
     """A path that answers 200 on `{port}` with the token once the process serves; empty: ready when started."""
     after: str = ""

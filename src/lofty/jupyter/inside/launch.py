@@ -44,7 +44,9 @@ class Workspace(ServerApp):  # type: ignore[misc]
 class Discreet(io.TextIOWrapper):
     """Standard error without the token: Jupyter blots it out of most addresses that it logs, not of all."""
 
-    secret = "token"
+    def __init__(self, secret: str) -> None:
+        super().__init__(sys.stderr.buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self.secret = secret
 
     def write(self, text: str) -> int:
         """Write `text` with the token blotted out."""
@@ -116,8 +118,7 @@ def main(argv: list[str]) -> None:
     options = arguments(argv)
     refuse_taken_port(options.port)
     token = options.token_file.read_text(encoding="utf-8").strip()
-    sys.stderr = Discreet(sys.stderr.detach(), encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.stderr.secret = token
+    sys.stderr = Discreet(token)
     # At the end, where it shadows nothing; and a kernel, being another process, never sees it.
     sys.path.append(str(HERE))
     app = Workspace.instance(config=settings(options, token))

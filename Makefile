@@ -1,0 +1,62 @@
+# Two commands set everything up: `make lab` and `make test`. The rest is for people who change lofty.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PLACE  := examples/quickstart
+
+.PHONY: lab test nightly fetch lint lock docs bench clean browser-here
+.SUFFIXES:
+
+lab: $(VENV)/.ready
+	@$(BIN)/lofty lab $(PLACE) $(ARGS)
+
+test: $(VENV)/.ready-dev browser-here
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python tests/fetch.py
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+nightly: $(VENV)/.ready-dev browser-here fetch
+	@LOFTY_CAMPAIGN=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+fetch: $(VENV)/.ready-dev
+	@$(BIN)/python tests/fetch.py
+
+lint: $(VENV)/.ready-dev
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache | tail -n 3
+
+lock: $(VENV)/.ready-dev
+	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	@cd src/lofty/jupyter && ../../../$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 requirements.in -o requirements.lock
+
+docs: $(VENV)/.ready-dev
+	@$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.ready-dev fetch
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# uv makes the environment; where it is missing, a scratch environment brings it by pip.
+UV = $(shell command -v uv || echo .cache/boot/bin/uv)
+.cache/boot/bin/uv:
+	@$(PYTHON) -m venv .cache/boot && .cache/boot/bin/python -m pip install -q --disable-pip-version-check uv
+
+$(VENV)/.ready: pyproject.toml requirements.lock | $(filter .cache/boot/bin/uv,$(UV))
+	@test -x $(BIN)/python || $(UV) venv -q --python $(PYTHON) $(VENV)
+	@$(UV) pip install -q --python $(BIN)/python -c requirements.lock -b requirements.lock -e .
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml requirements.lock | $(filter .cache/boot/bin/uv,$(UV))
+	@test -x $(BIN)/python || $(UV) venv -q --python $(PYTHON) $(VENV)
+	@$(UV) pip sync -q --require-hashes --python $(BIN)/python requirements.lock
+	@$(UV) pip install -q --python $(BIN)/python --no-deps -b requirements.lock -e .
+	@touch $@ $(VENV)/.ready
+
+# The browser tests use the system's Chromium; where it cannot be installed they are skipped, and say so.
+browser-here:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	{ command -v apt-get >/dev/null && \
+	  if [ "$$(id -u)" = 0 ]; then S=; else S="sudo -n"; fi && \
+	  $$S apt-get update -qq && $$S apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	echo "no Chromium, and it could not be installed: the browser tests will be skipped"

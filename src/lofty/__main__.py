@@ -1,0 +1,5 @@
+"""`python -m lofty`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,160 @@
+"""What all tests share: a home of their own, the shared cache of environments, the guard on addresses, and a look at
+the end for anything left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CACHE = Path(os.environ.get("LOFTY_TEST_CACHE") or ROOT / ".cache")
+"""Filled by `tests/fetch.py` before the tests start; read by them without a network."""
+GUARD = Path(__file__).parent / "guard"
+
+
+def required(what: str) -> bool:
+    """Whether a missing part fails the run instead of being skipped: named in `LOFTY_REQUIRE`."""
+    return what in os.environ.get("LOFTY_REQUIRE", "").split(",")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No process of the suite reaches another computer; an attempt that the program swallowed fails the run too."""
+    log = tmp_path_factory.mktemp("guard") / "refused"
+    os.environ["LOFTY_GUARD_LOG"] = str(log)
+    os.environ["PYTHONPATH"] = str(GUARD)
+    sys.path.insert(0, str(GUARD))
+    import sitecustomize  # noqa: F401 (this process too)
+
+    yield
+    assert not log.exists(), log.read_text()
+
+
+class Result(NamedTuple):
+    """One run of the command line."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+class Lofty:
+    """The `lofty` command with a home of its own, as a person's terminal would have it."""
+
+    def __init__(self, home: Path, environ: dict[str, str]) -> None:
+        self.home, self.environ = home, environ
+
+    def __call__(self, *words: str | Path, cwd: Path | None = None, timeout: float = 90, **environ: str) -> Result:
+        """Run to the end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lofty", *map(str, words)],
+            cwd=cwd or self.home.parent,
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def popen(self, *words: str | Path, cwd: Path | None = None, **options: Any) -> subprocess.Popen[str]:
+        """Start, for tests that interrupt or read while it runs."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "lofty", *map(str, words)],
+            cwd=cwd or self.home.parent,
+            env=self.environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+
+    def ok(self, *words: str | Path, **options: Any) -> Result:
+        """Run, and it must succeed."""
+        result = self(*words, **options)
+        assert result.code == 0, f"{words}: exit {result.code}\n{result.out}\n{result.err}"
+        return result
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything alive that belongs to this home."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environ = process.environ()
+                if environ.get("LOFTY_TEST_HOME") == str(self.home) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+
+def clean_environ(home: Path) -> dict[str, str]:
+    """A person's environment without this machine's peculiarities, offline, with the shared caches."""
+    dropped = ("LOFTY_", "PYTHON", "VIRTUAL_ENV", "CONDA", "JUPYTER", "UV_", "DISPLAY", "WAYLAND", "XDG_")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    (home.parent / "user").mkdir(exist_ok=True)
+    return {
+        **environ,
+        "HOME": str(home.parent / "user"),
+        "LOFTY_HOME": str(home),
+        "LOFTY_TEST_HOME": str(home),
+        "LOFTY_CACHE": str(CACHE / "lofty"),
+        "LOFTY_GUARD_LOG": os.environ["LOFTY_GUARD_LOG"],
+        "PYTHONPATH": str(GUARD),
+        "PYTHONWARNINGS": "default",
+        "UV_CACHE_DIR": str(CACHE / "uv"),
+        "UV_OFFLINE": "1",
+    }
+
+
+@pytest.fixture
+def lofty(tmp_path: Path) -> Iterator[Lofty]:
+    """The command line; afterwards everything it started must be gone, or is ended and reported."""
+    home = tmp_path / "home"
+    runtime = Path(tempfile.mkdtemp(prefix="lt-", dir="/tmp"))  # short: sockets lie in it
+    command = Lofty(home, {**clean_environ(home), "XDG_RUNTIME_DIR": str(runtime)})
+    yield command
+    command("down", "--all", "-y", "--discard")
+    eventually(lambda: not command.processes(), 5, check=False)
+    left = command.processes()
+    for process in left:
+        process.kill()
+    folders = list(runtime.iterdir())
+    shutil.rmtree(runtime)
+    assert not left, f"left running: {left}"
+    assert not folders, f"left behind: {folders}"
+
+
+def eventually(condition: Callable[[], object], seconds: float = 20, *, check: bool = True) -> None:
+    """Wait until something holds; fail when it does not within so many seconds."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if condition():
+            return
+        time.sleep(0.05)
+    assert not check or condition(), f"did not become true within {seconds} s"
+
+
+@pytest.fixture(scope="session")
+def jupyter_python() -> Path:
+    """The interpreter of the pinned Jupyter environment, made by `tests/fetch.py`."""
+    found = sorted((CACHE / "lofty" / "envs").glob("tools-*/bin/python"), key=lambda path: path.lstat().st_mtime)
+    if not found:
+        pytest.fail("run `make fetch` first")
+    return found[-1]
