@@ -32,7 +32,7 @@ def required(what: str) -> bool:
 def _guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No process of the suite reaches another computer; an attempt that the program swallowed fails the run too."""
     log = tmp_path_factory.mktemp("guard") / "refused"
-    os.environ["LOFTY_GUARD_LOG"] = str(log)
+    os.environ["LT_GUARD_LOG"] = str(log)
     os.environ["PYTHONPATH"] = str(GUARD)
     sys.path.insert(0, str(GUARD))
     import sitecustomize  # noqa: F401 (this process too)
@@ -97,7 +97,7 @@ class Lofty:
         for process in psutil.process_iter():
             try:
                 environ = process.environ()
-                if environ.get("LOFTY_TEST_HOME") == str(self.home) and process.status() != psutil.STATUS_ZOMBIE:
+                if environ.get("LT_HOME") == str(self.home) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except (psutil.Error, OSError):
                 continue
@@ -113,9 +113,9 @@ def clean_environ(home: Path) -> dict[str, str]:
         **environ,
         "HOME": str(home.parent / "user"),
         "LOFTY_HOME": str(home),
-        "LOFTY_TEST_HOME": str(home),
+        "LT_HOME": str(home),
         "LOFTY_CACHE": str(CACHE / "lofty"),
-        "LOFTY_GUARD_LOG": os.environ["LOFTY_GUARD_LOG"],
+        "LT_GUARD_LOG": os.environ["LT_GUARD_LOG"],
         "PYTHONPATH": str(GUARD),
         "PYTHONWARNINGS": "default",
         "UV_CACHE_DIR": str(CACHE / "uv"),

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ from . import config, errors, request
 from .bindings import Binding, Bindings
 from .drivers import registry
 from .drivers.base import Driver, Settings
-from .engine import apply, watch
+from .engine import apply, sweep
 from .engine.plan import Plan, plan
 from .errors import (
     Ambiguous,
@@ -32,30 +32,14 @@ from .errors import (
     NotFound,
     Stale,
     TaskFailed,
-    UsageError,
 )
 from .jupyter import job as jobs
-from .jupyter import workspace
 from .model import ids
 from .model.spec import TaskSpec
-from .model.state import ALIVE, Cursor, Finding, LogLine, Observation, Offer, Record
-from .model.units import duration
+from .model.state import Finding, Offer, Record
 from .reach import loopback
 from .store import files
-from .store.base import Store
-from .store.records import Records
-
-Progress = Callable[["Step"], None]
-
-
-class Step(NamedTuple):
-    """What is going on while a call waits."""
-
-    name: str
-    """`create`, `files`, `environment`, `jupyter`, `ready`, …"""
-    note: str = ""
-    seconds: float | None = None
-    """How long it took, once it is over."""
+from .task import Progress, Step, Task, port_taken, silent
 
 
 class Clock:
@@ -68,10 +52,6 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Come back later."""
         time.sleep(seconds)
-
-
-def _silent(_: Step) -> None:
-    return
 
 
 class Client:
@@ -88,7 +68,7 @@ class Client:
 
     # --- making tasks -----------------------------------------------------------------------------------------
 
-    def lab(self, path: str | os.PathLike[str] = ".", *, progress: Progress = _silent, **options: Any) -> Task:
+    def lab(self, path: str | os.PathLike[str] = ".", *, progress: Progress = silent, **options: Any) -> Task:
         """A workspace on a directory, ready to be opened; the one that is there already when there is one."""
         source, chosen = self._lab_request(path, options)
         name = ids.check_name(chosen.name) if chosen.name else ids.slug(source.name)
@@ -98,7 +78,7 @@ class Client:
             return present.start(progress=progress)
         port = chosen.port or loopback.free_port(spec.id)
         if not loopback.is_free(port):
-            raise _port_taken(port, "choose another with --port, or leave --port out")
+            raise port_taken(port, "choose another with --port, or leave --port out")
         try:
             return self._bring_up(msgspec.structs.replace(spec, port=port), chosen, progress)
         except Stale:  # another process made the same workspace at this moment
@@ -108,7 +88,7 @@ class Client:
         self,
         file: str | os.PathLike[str],
         *args: str,
-        progress: Progress = _silent,
+        progress: Progress = silent,
         parameters: Mapping[str, jobs.Value] | None = None,
         **options: Any,
     ) -> Task:
@@ -262,6 +242,22 @@ class Client:
         task_id = ids.identifier(self.owner, name)
         return next((record for record in driver.find(self.owner) if record.handle.id == task_id), None)
 
+    def sweep(self, *, dry_run: bool = False) -> tuple[list[str], list[str]]:
+        """Remove what was left behind; gives what was removed (or would be), and what was only found."""
+        from .agent import environment
+
+        removed: list[str] = []
+        kept: list[str] = []
+        for driver in self._everywhere():
+            for leftover in sweep.leftovers(driver, driver.find(self.owner), self.clock):
+                left = [] if dry_run or not leftover.safe else sweep.remove(driver, leftover, self.clock)
+                (removed if leftover.safe and not left else kept).append(leftover.text)
+        for folder in environment.stale(self.cache):
+            removed.append(f"the environment of a folder that is gone ({folder.name})")
+            if not dry_run:
+                environment.remove(folder)
+        return removed, kept
+
     def check(self) -> list[tuple[str, Finding]]:
         """What works here and on each cloud, and what to do about the rest."""
         return [(driver.name, finding) for driver in self._everywhere() for finding in driver.check()]
@@ -271,233 +267,6 @@ class Client:
         chosen = config.resolve("lab", Path.cwd(), options, self.environ)
         spec = request.workspace_spec(Path.cwd(), chosen, self._identity("price", chosen.on))
         return list(self.driver(chosen.on).offers(spec.need))
-
-
-class Task:
-    """One workspace or job."""
-
-    def __init__(self, client: Client, record: Record) -> None:
-        self._client, self.handle, self._spec = client, record.handle, record.spec
-        self._driver = client.driver(record.handle.driver)
-
-    def __repr__(self) -> str:
-        return f"<lofty {self.kind} {self.name}>"
-
-    @property
-    def spec(self) -> TaskSpec:
-        """What was asked for. Raises `LoftyError` where only remains are left."""
-        if self._spec is None:
-            raise LoftyError(f"{self.handle.id} has no readable record", hint=f"lofty down {self.handle.id}")
-        return self._spec
-
-    @property
-    def name(self) -> str:
-        """Its name; the identifier where the record is lost."""
-        return self._spec.name if self._spec else self.handle.id
-
-    @property
-    def kind(self) -> str:
-        """`workspace` or `job`."""
-        return self._spec.kind if self._spec else "remains"
-
-    @property
-    def records(self) -> Records:
-        """The task's records in the store."""
-        return Records(Store(self.handle.store))
-
-    @property
-    def _pace(self) -> float:
-        return 0.05 if "in-place" in self._driver.features else 2.0
-
-    def observe(self) -> Observation:
-        """How it stands now."""
-        return self._driver.observe(self.handle)
-
-    @property
-    def state(self) -> str:
-        """`running`, `stopped`, `succeeded`, …: see `lofty.model.state.State`."""
-        return self.observe().state
-
-    @property
-    def token(self) -> str:
-        """The secret that opens a workspace."""
-        return self.records.secret("token") or ""
-
-    @property
-    def addresses(self) -> workspace.Addresses | None:
-        """Where the workspace is; None for a job."""
-        if self.kind != "workspace":
-            return None
-        end = self._driver.reach(self.handle, self.spec.port)
-        return workspace.addresses(end.host, end.port, self.name, self.token)
-
-    @property
-    def url(self) -> str | None:
-        """The workspace's address, which opens without a further login; None for a job."""
-        return self.addresses.lab if self.addresses else None
-
-    @property
-    def notebook_url(self) -> str | None:
-        """The classic page's address."""
-        return self.addresses.notebook if self.addresses else None
-
-    @property
-    def tensorboard_url(self) -> str | None:
-        """TensorBoard's address."""
-        return self.addresses.tensorboard if self.addresses else None
-
-    @property
-    def output(self) -> Path | None:
-        """Where the executed notebook of a job is, or will be; None for anything else."""
-        return Path(self.spec.source, self.spec.outputs[0]) if self.spec.outputs else None
-
-    def start(self, *, progress: Progress = _silent) -> Task:
-        """Get a machine unless there is one, and wait until the workspace answers or the job runs."""
-        seen = self.observe()
-        if seen.state == "gone":
-            raise NotFound(f"'{self.name}' is gone", hint="lofty ls")
-        if seen.state not in ALIVE:
-            if self.kind == "job" and seen.machines:
-                raise UsageError(f"the job '{self.name}' has ended ({seen.state})", hint="lofty run FILE")
-            if self.spec.port and not loopback.is_free(self.spec.port):
-                hint = f"end that program, or: lofty down {self.name}, then lofty lab {self.spec.source}"
-                raise _port_taken(self.spec.port, hint)
-            deadline = self._client.clock.now() + self.spec.timeout if self.spec.timeout else None
-            self._driver.scale(self.handle, self.spec.parallelism, deadline)
-        self._await_up(progress)
-        return self
-
-    def _await_up(self, progress: Progress) -> None:
-        reporter = _Reporter(progress)
-        for seen in watch.watch(self._driver, self.handle, self._client.clock, watch.is_up, self._pace):
-            reporter.look(seen)
-        failed = next((machine for machine in seen.machines if machine.error), None)
-        if seen.state == "failed" and failed is not None and failed.exit_code is None:
-            kind = getattr(errors, failed.error, TaskFailed)
-            raise kind(failed.reason, hint=_HINTS.get(failed.error, f"lofty logs {self.name}"))
-        if self.kind == "workspace" and seen.state != "running":
-            raise TaskFailed(
-                f"'{self.name}' did not start: {seen.reason or seen.state}",
-                hint=f"lofty lab {self.spec.source}",
-            )
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the end of a job and give its exit code (the highest, of several machines); None when it has
-        none: it was lost, or the time ran out."""
-        limit = self._client.clock.now() + timeout if timeout is not None else float("inf")
-        clock = self._client.clock
-        for seen in watch.watch(
-            self._driver,
-            self.handle,
-            clock,
-            lambda seen: watch.is_over(seen) or clock.now() >= limit,
-            self._pace,
-        ):
-            pass
-        codes = [machine.exit_code for machine in seen.machines if machine.exit_code is not None]
-        if not watch.is_over(seen) or len(codes) < len(seen.machines):
-            return None
-        return max(codes, default=None)
-
-    def logs(self, *, follow: bool = False) -> Iterator[LogLine]:
-        """Output so far; with `follow`, also what is still to come, to the end of the task."""
-        if follow:
-            return watch.follow(self._driver, self.handle, self._client.clock, Cursor(), self._pace * 2)
-        return (line for line, _ in self._driver.logs(self.handle, Cursor()))
-
-    def tail(self, lines: int = 12) -> str:
-        """The end of the output, for an error message."""
-        try:
-            return "\n".join(line.text for line in list(self.logs())[-lines:])
-        except LoftyError:
-            return ""
-
-    def stop(self) -> Task:
-        """End the machine; the files, the token and the address stay."""
-        watch.stop(self._driver, self.handle, self._client.clock, self._pace)
-        return self
-
-    def extend(self, more: str | float) -> Task:
-        """Move the deadline: so many seconds (or `2h`) from now; it may come nearer too."""
-        seconds = duration(more) if isinstance(more, str) else float(more)
-        seen = self.observe()
-        if seen.state not in ALIVE:
-            raise UsageError(f"'{self.name}' is not running", hint=f"lofty start {self.name}")
-        self._driver.scale(self.handle, self.spec.parallelism, self._client.clock.now() + seconds)
-        return self
-
-    def pull(self, to: str | os.PathLike[str] | None = None) -> files.Report:
-        """Bring files back that a copy has changed; what was changed here too is kept, the other written beside."""
-        if self.spec.workdir:
-            return files.Report()  # it works in the directory itself
-        binding = self._client.bindings.get(self.handle.id)
-        if to is None and binding is None:
-            raise UsageError(f"no directory here belongs to '{self.name}'", hint=f"lofty pull {self.name} --to DIR")
-        store = self.records.store
-        base = files.manifest(store, binding.version) if binding else None
-        root = Path(to).expanduser().resolve() if to is not None else Path(binding.directory if binding else "")
-        report = files.pull(store, root, base, suffix=self.name)
-        if to is None and binding is not None:
-            version = files.newest(store)
-            self._client.bindings.put(self.handle.id, Binding(directory=binding.directory, version=version))
-        return report
-
-    def down(self, *, discard: bool = False, to: str | os.PathLike[str] | None = None) -> files.Report:
-        """Bring back what there is to bring, and remove everything. The store is kept when that fails, unless
-        `discard`."""
-        report = files.Report()
-        if self._spec is not None:
-            self.stop()
-            if not discard:
-                try:
-                    report = self.pull(to)
-                except LoftyError as error:
-                    hint = f"lofty down {self.name} --to DIR, or --discard to lose them"
-                    raise LoftyError(f"the files were not brought: {error}", hint=hint) from error
-        self.discard()
-        return report
-
-    def discard(self) -> None:
-        """Remove everything as it is."""
-        spec = self._spec or TaskSpec(
-            id=self.handle.id, name=self.handle.id, owner="", kind="job", created=0, on="", processes=()
-        )
-        left = apply.destroy(self._driver.resources(spec, None), self._client.clock)
-        if left:
-            raise LoftyError(f"not everything could be removed: {'; '.join(left)}", hint=f"lofty down {self.name}")
-        self._client.bindings.remove(self.handle.id)
-
-
-class _Reporter:
-    """Turns observations into steps, each told when it begins and when it is over."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._begun: set[str] = set()
-        self._over: set[str] = set()
-        self._notes: set[str] = set()
-
-    def look(self, seen: Observation) -> None:
-        for machine in seen.machines:
-            for note in machine.notes:
-                if note not in self._notes:
-                    self._notes.add(note)
-                    self._progress(Step("note", note))
-            for stage in machine.stages:
-                if stage.name not in self._begun:
-                    self._begun.add(stage.name)
-                    self._progress(Step(stage.name, stage.note))
-                if stage.ended is not None and stage.name not in self._over:
-                    self._over.add(stage.name)
-                    self._progress(Step(stage.name, stage.note, stage.ended - stage.started))
-
-
-_HINTS = {"EnvironmentFailed": "mend the requirements of the folder and run the command again"}
-
-
-def _port_taken(port: int, hint: str) -> Conflict:
-    who = loopback.holder(port)
-    return Conflict(f"port {port} is in use" + (f" by {who}" if who else ""), hint=hint)
 
 
 def _unused(spec: TaskSpec, driver: Driver) -> tuple[str, ...]:

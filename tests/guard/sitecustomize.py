@@ -4,7 +4,7 @@ import ipaddress
 import os
 import sys
 
-_LOG = os.environ.get("LOFTY_GUARD_LOG", "")
+_LOG = os.environ.get("LT_GUARD_LOG", "")
 
 
 def _allowed(host: object) -> bool:

@@ -44,9 +44,7 @@ def start(starter: Starter, place: Path, logdir: Path) -> subprocess.Popen[bytes
     return process
 
 
-def test_the_curves_are_behind_the_login_and_on_no_port(
-    starter: Starter, server: Server, jupyter_python: Path
-) -> None:
+def test_the_curves_are_behind_the_login_and_on_no_port(starter: Starter, server: Server, jupyter_python: Path) -> None:
     answer = server.ask("/demo/tensorboard/")
     assert (answer.status, answer.headers["retry-after"]) == (503, "2")
     assert "TensorBoard is starting" in answer.text

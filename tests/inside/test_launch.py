@@ -60,9 +60,7 @@ def test_the_address_itself_opens_lab(server: Server) -> None:
     ],
 )
 @pytest.mark.parametrize("token", [None, "wrong"])
-def test_nothing_without_the_token(
-    server: Server, method: str, path: str, expected: int, token: str | None
-) -> None:
+def test_nothing_without_the_token(server: Server, method: str, path: str, expected: int, token: str | None) -> None:
     answer = server.ask(path, method, token=token)
     assert answer.status == expected
     if expected == 302:
@@ -90,9 +88,7 @@ def test_nothing_without_the_token(
         ("/demo//evil.example/..", None),
     ],
 )
-def test_a_path_without_the_base_is_sent_on_and_never_elsewhere(
-    server: Server, typed: str, place: str | None
-) -> None:
+def test_a_path_without_the_base_is_sent_on_and_never_elsewhere(server: Server, typed: str, place: str | None) -> None:
     answer = server.ask(typed, token=None)
     location = answer.headers.get("location", "")
     if place is None:

@@ -303,5 +303,3 @@ def test_a_flood_of_output_is_joined_and_complete(job: Job) -> None:
     expected = "".join(f"{i}\n" for i in range(2000))
     assert job.out == job.printed(0) == expected
     assert len(job.cells()[0]["outputs"]) < 20
-
-

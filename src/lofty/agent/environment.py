@@ -20,6 +20,8 @@ from ..errors import EnvironmentFailed
 from .uv import run_uv
 
 STAMP = ".lofty-ready"
+SOURCE = ".lofty-source"
+"""In a user's environment: the key it was made for, which is a directory's path."""
 FORMAT = "1"
 """Raised when the way environments are made changes, so that old ones are made again."""
 KERNEL_PACKAGES = ("ipykernel", "ipywidgets")
@@ -111,6 +113,7 @@ async def make_user(
         else:
             notes = await _build(source, workdir, folder, kernel=kernel, constraint=constraint)
             _add_sources(workdir, folder)
+            (folder / SOURCE).write_text(key)
             _set_ready(folder, digest)
     label = source.path.name if source.path else "a fresh environment"
     return UserEnvironment(venv_python(folder), label, None, notes)
@@ -206,6 +209,22 @@ def _conda(path: Path) -> Conda:
     return Conda(python, tuple(pip), notes if left else ())
 
 
+def stale(cache: Path) -> list[Path]:
+    """User environments whose directory is gone."""
+    found = []
+    for folder in sorted((cache / "envs").glob("user-*")):
+        note = folder / SOURCE
+        if note.is_file() and note.read_text().startswith("/") and not Path(note.read_text()).exists():
+            found.append(folder)
+    return found
+
+
+def remove(folder: Path) -> None:
+    """Delete an environment."""
+    shutil.rmtree(folder, ignore_errors=True)
+    Path(f"{folder}.lock").unlink(missing_ok=True)
+
+
 async def installed(python: Path, cwd: Path) -> str:
     """What an environment really holds, a `name==version` a line."""
     return await run_uv("pip", "freeze", "-q", "--python", str(python), cwd=cwd)
@@ -218,12 +237,22 @@ def write_kernelspec(folder: Path, user: UserEnvironment, launcher: Path, name: 
         "argv": [str(user.python), "-Xfrozen_modules=off", *run, "-f", "{connection_file}"],
         "display_name": f"Python 3 ({name})",
         "language": "python",
-        "metadata": {"debugger": True},
+        "metadata": _kernel_metadata(user),
         "env": {"PATH": f"{user.python.parent}:${{PATH}}", "VIRTUAL_ENV": str(user.python.parent.parent)},
     }
     home = folder / "kernels" / "python3"
     home.mkdir(parents=True, exist_ok=True)
     (home / "kernel.json").write_bytes(msgspec.json.encode(spec))
+
+
+def _kernel_metadata(user: UserEnvironment) -> object:
+    """What the installed ipykernel says of itself: whether it can be debugged, and encrypt its connections."""
+    prefix = user.overlay or user.python.parent.parent
+    try:
+        spec = msgspec.json.decode((prefix / "share/jupyter/kernels/python3/kernel.json").read_bytes())
+        return spec.get("metadata", {})
+    except (OSError, msgspec.MsgspecError, AttributeError):
+        return {}
 
 
 def _digest(*parts: bytes) -> str:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
 
 from ..model.state import ALIVE
 from ..store.base import Store
+from ..store.files import push
 from ..store.records import Records
+from .order import Order
 from .processes import kill_tagged
 
 
@@ -24,12 +27,14 @@ class Keeper(NamedTuple):
 
     def dismiss(self) -> None:
         """The agent ends in good order; there is nothing to clean up."""
-        os.write(self.pipe, b"x")
+        with suppress(OSError):  # it may have been killed before us
+            os.write(self.pipe, b"x")
         os.close(self.pipe)
-        os.waitpid(self.pid, 0)
+        with suppress(OSError):
+            os.waitpid(self.pid, 0)
 
 
-def start(store_url: str, task: str, machine_id: str, run: Path) -> Keeper:
+def start(order: Order, task: str, run: Path) -> Keeper:
     """Fork the keeper off. Must be called before any thread is started and before the store is used."""
     receive, send = os.pipe()
     pid = os.fork()
@@ -43,17 +48,19 @@ def start(store_url: str, task: str, machine_id: str, run: Path) -> Keeper:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # what asks the agent to end must not end its keeper first
         if not os.read(receive, 1):
-            _clean_up(store_url, task, machine_id, run)
+            _clean_up(order, task, run)
         status = 0
     finally:
         os._exit(status)
 
 
-def _clean_up(store_url: str, task: str, machine_id: str, run: Path) -> None:
-    kill_tagged(task, machine_id)
+def _clean_up(order: Order, task: str, run: Path) -> None:
+    kill_tagged(task, order.machine)
     rmtree(run, ignore_errors=True)
-    records = Records(Store(store_url))
-    machine = records.machine(machine_id)
+    records = Records(Store(order.store))
+    spec, machine = records.spec(), records.machine(order.machine)
+    if spec is not None and not spec.workdir and Path(order.workdir).is_dir():
+        push(Path(order.workdir), records.store, spec.exclude)
     if machine is not None and machine.state in ALIVE:
         machine.state, machine.reason = "lost", "its agent was killed; what it had started was ended"
         machine.ended = time.time()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,10 @@ from . import environment, paths
 
 PACKAGE = Path(__file__).parent.parent
 """Where lofty lies on this machine; recipes name their files from here."""
+
+
+LOCK = "jupyter/requirements.lock"
+"""The pinned tools; also what an environment is held to where the person names no versions."""
 
 
 class Places(NamedTuple):
@@ -42,7 +46,9 @@ def lay_out(places: Places, spec: TaskSpec, token: str) -> None:
         environment.write_kernelspec(places.run / "share", places.user, launcher, places.user.label)
 
 
-def command(process: Process, spec: TaskSpec, machine: Machine, places: Places) -> tuple[list[str], dict[str, str]]:
+def command(
+    process: Process, spec: TaskSpec, machine: Machine, places: Places, secrets: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
     """The command line and environment of a process."""
     values: dict[str, Callable[[], object]] = {
         "lofty": lambda: PACKAGE,
@@ -56,16 +62,24 @@ def command(process: Process, spec: TaskSpec, machine: Machine, places: Places) 
         "name": lambda: spec.name,
     }
     argv = [_filled(word, values) for word in process.argv] + list(process.args)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("LOFTY_")}
-    env.update({key: os.environ[key] for key in ("LOFTY_TASK", "LOFTY_MACHINE") if key in os.environ})
+    env = dict(os.environ)
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # without .pyc every start of Jupyter costs seconds
     env.update(spec.env)
+    env.update(secrets)
     env.update({key: _filled(value, values) for key, value in process.env.items()})
     env["LOFTY_RANK"], env["LOFTY_SIZE"] = str(machine.rank), str(spec.parallelism)
     if places.user.python.parent != places.tools.parent:
         env["PATH"] = f"{places.user.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
         env["VIRTUAL_ENV"] = str(places.user.python.parent.parent)
     return argv, env
+
+
+def constraints(lock: Path, folder: Path) -> Path:
+    """A lock as a constraints file: with hashes in it, uv would demand them for the person's packages too."""
+    lines = [line.partition("\\")[0] for line in lock.read_text().splitlines() if "==" in line.split("#")[0]]
+    target = folder / "constraints.txt"
+    target.write_text("\n".join(lines))
+    return target
 
 
 def _filled(text: str, values: dict[str, Callable[[], object]]) -> str:
@@ -91,8 +105,8 @@ async def compile_tools(places: Places) -> None:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await process.wait()
-        done.touch()
+        if await process.wait() >= 0:  # not killed on the way
+            done.touch()
     finally:
         if process.returncode is None:
             process.kill()

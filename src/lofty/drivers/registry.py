@@ -38,12 +38,14 @@ def names() -> tuple[str, ...]:
 def load(name: str, settings: Settings) -> Driver:
     """The driver of that name, made from settings. Raises `SpecError` for an unknown name and `MissingExtra`,
     with the command to install it, when its libraries are not there."""
-    return cast("DriverFactory", _attribute(name, _entry(name).factory))(settings)
+    factory = cast("DriverFactory", _attribute(name, _entry(name).factory))
+    return factory(settings)
 
 
 def load_machine(name: str) -> MachineSide:
     """The part of a driver that runs on the machine."""
-    return cast("MachineSide", _attribute(name, _entry(name).machine)())
+    machine = cast("type[MachineSide]", _attribute(name, _entry(name).machine))
+    return machine()
 
 
 def _entry(name: str) -> Entry:

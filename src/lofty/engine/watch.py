@@ -26,6 +26,17 @@ def watch(
         clock.sleep(pace)
 
 
+def wait(
+    driver: Driver, handle: Handle, clock: Clock, until: Callable[[Observation], bool], pace: float
+) -> Observation:
+    """The first observation that satisfies."""
+    seen = None
+    for seen in watch(driver, handle, clock, until, pace):
+        continue
+    assert seen is not None
+    return seen
+
+
 def is_up(seen: Observation) -> bool:
     """It runs, or it will not any more."""
     return seen.state == "running" or seen.state in ENDED
@@ -41,9 +52,11 @@ def stop(driver: Driver, handle: Handle, clock: Clock, pace: float) -> Observati
     for _ in range(3):
         retried(lambda: driver.scale(handle, 0, None), clock)
         limit = clock.now() + STOP_PATIENCE
-        for seen in watch(driver, handle, clock, lambda seen: is_over(seen) or clock.now() > limit, pace):
+        for seen in watch(driver, handle, clock, is_over, pace):
             if seen.state not in ALIVE:
                 return seen
+            if clock.now() > limit:
+                break
     raise LoftyError("the machine does not end", hint="lofty down, or look at lofty logs")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ..errors import SpecError
 
 NAME_LIMIT = 40
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,%d}[a-z0-9])?" % (NAME_LIMIT - 2))
+_NAME = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{NAME_LIMIT - 2}}}[a-z0-9])?")
 
 
 def slug(text: str) -> str:

@@ -78,7 +78,7 @@ class Store:
             with _translated(self.url, key):
                 result = obstore.get(self._objects, self._path(key), options={"if_none_match": version})
                 return bytes(result.bytes()), result.meta["e_tag"] or ""
-        except _NotModified:
+        except _NotModifiedError:
             return None
 
     def put(self, key: str, data: bytes) -> None:
@@ -115,7 +115,7 @@ class Store:
                 raise Stale(f"{key} was changed by another process")
             return obstore.put(self._objects, self._path(key), data, use_multipart=False)["e_tag"] or ""
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Everything under a prefix that ends at a `/`."""
         with _translated(self.url, prefix):
             for page in obstore.list(self._objects, self._path(prefix) or None):
@@ -148,10 +148,10 @@ class Store:
             shutil.rmtree(self.root, ignore_errors=True)
             (self.root.parent / f".{self.root.name}.lock").unlink(missing_ok=True)
         else:
-            self.delete([entry.key for entry in self.list()])
+            self.delete([entry.key for entry in self.entries()])
 
 
-class _NotModified(Exception):
+class _NotModifiedError(Exception):
     """The version asked about is still the current one."""
 
 
@@ -172,7 +172,7 @@ def _translated(url: str, key: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise KeyError(key) from error
     except NotModifiedError as error:
-        raise _NotModified from error
+        raise _NotModifiedError from error
     except (AlreadyExistsError, PreconditionError) as error:
         raise Stale(f"{key} was written by somebody else first") from error
     except (PermissionDeniedError, UnauthenticatedError) as error:

@@ -59,7 +59,7 @@ def push(root: Path, store: Store, exclude: Sequence[str] = ()) -> Report:
     """Make the directory the newest version in the store."""
     report = Report()
     files: dict[str, File] = {}
-    have = {entry.key.rsplit("/", 1)[-1] for entry in store.list("files/objects")}
+    have = {entry.key.rsplit("/", 1)[-1] for entry in store.entries("files/objects")}
     for path, name in _walk(root, "", (*ALWAYS_LEFT_OUT, *exclude)):
         try:
             files[name] = _push_one(root, path, store, have, report)

@@ -72,7 +72,7 @@ class Records:
 
     def events(self) -> tuple[Event, ...]:
         """What happened, oldest first."""
-        keys = sorted(entry.key for entry in self.store.list("events"))
+        keys = sorted(entry.key for entry in self.store.entries("events"))
         found = (self._decode(key, Event) for key in keys)
         return tuple(event for event in found if event is not None)
 

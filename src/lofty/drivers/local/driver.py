@@ -16,7 +16,6 @@ import psutil
 
 from ...agent import processes
 from ...agent.order import Order
-from ...agent.uv import find_uv
 from ...errors import LoftyError, Stale, StoreError
 from ...model.hardware import check_machine
 from ...model.money import FREE
@@ -59,6 +58,8 @@ class LocalDriver:
 
     def check(self) -> Sequence[Finding]:
         """Room on the disk, and uv."""
+        from ...agent.uv import find_uv  # brings asyncio along, which no other verb needs
+
         found: list[Finding] = []
         place = next(p for p in (self._home, *self._home.parents) if p.exists())
         free = disk_usage(place).free / 2**30

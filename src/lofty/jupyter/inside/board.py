@@ -41,7 +41,7 @@ def server_on(listener: socket.socket) -> Any:
     """Return what TensorBoard calls to make its server: one that takes its connections from `listener`."""
     from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-    class Quiet(WSGIRequestHandler):
+    class Quiet(WSGIRequestHandler):  # type: ignore[misc]
         """A request is not worth a line in the workspace's log."""
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
@@ -51,7 +51,7 @@ def server_on(listener: socket.socket) -> Any:
             """Name the client, which has no address on a Unix socket."""
             return "workspace"
 
-    class SocketServer(ThreadedWSGIServer):
+    class SocketServer(ThreadedWSGIServer):  # type: ignore[misc]
         daemon_threads = True  # an open connection must not hold up the end
 
         def __init__(self, app: Any, flags: Any) -> None:

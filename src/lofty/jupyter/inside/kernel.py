@@ -5,33 +5,53 @@ so whatever the user installed wins, and nothing is written into their environme
 Python 3.8, because the interpreter is theirs and may be old.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
-
-def prepare(argv):
-    # type: (list[str]) -> list[str]
-    """Give the kernel the path that a notebook expects, and return the arguments that are the kernel's own."""
-    overlay, arguments = argv[1], argv[2:]
-    here = os.path.dirname(os.path.abspath(__file__))
-    kept = [entry for entry in sys.path if entry and os.path.abspath(entry) != here]
-    # ipykernel puts the current directory first by itself, after its own imports: a user's `random.py` must
-    # not break the kernel before the first cell.
-    sys.path[:] = kept if overlay in kept else [*kept, overlay]
-    return arguments
+TYPE_CHECKING = False  # as in typing, which is a slow import
+if TYPE_CHECKING:
+    from typing import Any
 
 
-def main():
-    # type: () -> None
+def prepare(overlay: str) -> None:
+    """Give the kernel the path that a notebook expects: without this folder, with the overlay at the end."""
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is a slow import here
+    # ipykernel adds the current directory itself, after its own imports and behind the standard library: a
+    # user's `random.py` must not break the kernel before the first cell.
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", here)]
+    if overlay not in sys.path:
+        sys.path.append(overlay)
+
+
+def end_promptly(output_thread: Any) -> None:
+    """Spare the end of a kernel a wait of ten seconds, for which Jupyter has no patience and kills it.
+
+    One kernel in ten hands its output thread something to do while the thread is stopping, and waits for it in
+    vain. Here what is left over is done once the thread has stopped.
+    """
+    stop = output_thread.stop
+
+    def stop_and_finish(thread: Any) -> None:
+        stop(thread)
+        left = getattr(thread, "_events", None)
+        while left:
+            left.popleft()()
+
+    output_thread.stop = stop_and_finish
+
+
+def main() -> None:
     """Run the kernel until it is told to stop."""
     if len(sys.argv) < 2:
         sys.exit("usage: kernel.py OVERLAY -f CONNECTION_FILE")
-    arguments = prepare(sys.argv)
-    sys.argv = [sys.argv[0], *arguments]
+    prepare(sys.argv.pop(1))
     try:
-        from ipykernel import kernelapp
+        from ipykernel import iostream, kernelapp
     except ImportError as error:
         sys.exit(f"the kernel cannot start under {sys.executable}: {error}")
+    end_promptly(iostream.IOPubThread)
     kernelapp.launch_new_instance()
 
 

@@ -49,7 +49,8 @@ OUTPUT_SECONDS = 60  # for output still under way when a cell is done; four, as 
 JOINED_CHARACTERS = 10_000
 # Kernels listen on TCP, where everybody with an account here could listen in. "auto": encrypted for kernels
 # that say they can.
-KERNELS = Config({"KernelManager": {"transport_encryption": "auto"}})
+# And what a notebook left to do at the end, say the upload of a report, is not killed after five seconds.
+KERNELS = Config({"KernelManager": {"transport_encryption": "auto", "shutdown_wait_time": 20.0}})
 
 
 class RefusedError(Exception):
@@ -66,7 +67,8 @@ class StoppedError(Exception):
 
 def say(line: str) -> None:
     """Tell the reader how it is going, beside the notebook's own output."""
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -266,8 +268,8 @@ class Runner(NotebookClient):  # type: ignore[misc]
         finally:
             await self._async_cleanup_kernel()
 
-    def _end(self, number: int, task: asyncio.Task[None]) -> None:
-        if self.signal is None:
+    def _end(self, number: int, task: asyncio.Task[None] | None) -> None:
+        if self.signal is None and task:
             self.signal = number
             self.shutdown_kernel = "immediate"  # whoever sends SIGTERM will not wait for a busy cell
             task.cancel()
@@ -392,9 +394,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="notebook_job.py", description=__doc__)
     parser.add_argument("input", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument(
-        "--parameters", type=Path, help="a JSON object of values that already have their types"
-    )
+    parser.add_argument("--parameters", type=Path, help="a JSON object of values that already have their types")
     parser.add_argument("--kernel", help="run with this kernel, whatever the notebook names")
     parser.add_argument("--autosave", type=float, default=5.0, help="seconds of output that may be lost")
     parser.add_argument("--progress", type=Path, help="keep this JSON file up to date")

@@ -15,9 +15,9 @@ def read(run_dir: Path, workspace: str) -> dict[str, Any]:
     """Return the agent's facts; where there are none, say so rather than invent any."""
     try:
         facts = json.loads((run_dir / "facts.json").read_text(encoding="utf-8"))
-        if not isinstance(facts, dict):
-            raise TypeError(facts)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
+        facts = None
+    if not isinstance(facts, dict):
         facts = {}
     nothing = dict.fromkeys(("deadline", "idle_at", "price_per_hour", "cost", "message", "updated"))
     return {"name": workspace, "state": "unknown", **nothing, **facts}

@@ -38,7 +38,7 @@ class PanelHandler(APIHandler):  # type: ignore[misc]
 class StatusHandler(PanelHandler):
     """The agent's facts and the time left."""
 
-    @web.authenticated
+    @web.authenticated  # type: ignore[untyped-decorator]
     def get(self) -> None:
         """Send them."""
         self.answer(facts.status(self.run_dir, self.workspace))
@@ -47,7 +47,7 @@ class StatusHandler(PanelHandler):
 class StopHandler(PanelHandler):
     """The end of the workspace."""
 
-    @web.authenticated
+    @web.authenticated  # type: ignore[untyped-decorator]
     def post(self) -> None:
         """Ask the agent to end it."""
         facts.ask_to_stop(self.run_dir)
@@ -57,7 +57,7 @@ class StopHandler(PanelHandler):
 class KeepHandler(PanelHandler):
     """A person saying: I am still here."""
 
-    @web.authenticated
+    @web.authenticated  # type: ignore[untyped-decorator]
     def post(self) -> None:
         """Start the idle clock anew."""
         facts.keep_awake(self.run_dir)
@@ -67,7 +67,7 @@ class KeepHandler(PanelHandler):
 class ActivityHandler(PanelHandler):
     """What the agent asks before it calls the workspace idle."""
 
-    @web.authenticated
+    @web.authenticated  # type: ignore[untyped-decorator]
     def get(self) -> None:
         """Send what is going on."""
         self.answer({**self.activity.report(), "keep": facts.kept_awake(self.run_dir)})
@@ -96,7 +96,7 @@ class PageHandler(JupyterHandler):  # type: ignore[misc]
             "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
         )
 
-    @web.authenticated
+    @web.authenticated  # type: ignore[untyped-decorator]
     def get(self) -> None:
         """Send the page; it asks for the facts itself."""
         document = {"name": self.workspace, "base": self.base_url, "xsrf": self.xsrf_token.decode()}

@@ -47,9 +47,7 @@ class LoftyPanel(Configurable):  # type: ignore[misc]
             routes.append((f"(?!{re.escape(base)}).*", OutsideHandler, {"base_url": base}))
         server.web_app.add_handlers(".*", routes)
         proxied = PathMatches(f"{re.escape(base)}(tensorboard|proxy|server-proxy)(/.*)?$")
-        server.web_app.default_router.rules.insert(
-            0, Rule(proxied, OnFirstUse(lambda: _add_proxy(server, run_dir)))
-        )
+        server.web_app.default_router.rules.insert(0, Rule(proxied, OnFirstUse(lambda: _add_proxy(server, run_dir))))
 
 
 class OnFirstUse(Router):  # type: ignore[misc]

@@ -1,0 +1,139 @@
+"""A real Chromium, driven as a person drives it, that keeps count of whom it asked and what it complained about."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebSocket, sync_playwright
+
+from ..conftest import required
+from ..e2e.conftest import lofty  # noqa: F401 (the fixture)
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+HARMLESS = (
+    # TensorBoard's own files, not ours: https://github.com/tensorflow/tensorboard asks for what it does not bring.
+    r"font-roboto/",
+    r"Refused to apply|was preloaded using link preload",
+    r"No required version specified and unable to determine one|Deprecat",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder drives the browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        (pytest.fail if required("chromium") else pytest.skip)("no Chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, headless=True, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One browser profile, and what its pages did."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.asked: set[str] = set()
+        """Hosts."""
+        self.complaints: list[str] = []
+        self._expected = list(HARMLESS)
+        context.set_default_timeout(30_000)
+        context.on("request", self._request)
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
+        context.on("page", lambda page: page.on("websocket", self._websocket))
+
+    def _request(self, request: Request) -> None:
+        if urlsplit(request.url).scheme in ("http", "https"):
+            self.asked.add(urlsplit(request.url).hostname or request.url)
+
+    def _websocket(self, socket: WebSocket) -> None:
+        self.asked.add(urlsplit(socket.url).hostname or socket.url)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} ({message.location['url']})")
+
+    def expect(self, pattern: str) -> None:
+        """From now on, and looking back, a complaint that fits means nothing: the test caused it."""
+        self._expected.append(pattern)
+
+    def page(self, url: str) -> Page:
+        """A new tab."""
+        page = self.context.new_page()
+        page.goto(url)
+        return page
+
+    def check(self) -> None:
+        """No other host was asked, and no complaint matters."""
+        assert self.asked <= {"127.0.0.1"}, self.asked
+        serious = [text for text in self.complaints if not any(re.search(one, text) for one in self._expected)]
+        assert not serious, "\n".join(serious)
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:
+    """A fresh profile; whatever the test does, its pages may ask nobody else and must not break."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    made = Visit(context)
+    yield made
+    context.close()
+    made.check()
+
+
+@pytest.fixture
+def stranger(chromium: Browser) -> Iterator[BrowserContext]:
+    """A profile that has never seen a token."""
+    context = chromium.new_context()
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+WRITER = """
+import sys
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+writer = EventFileWriter(sys.argv[1])
+for step in range(20):
+    value = Summary.Value(tag="accuracy", simple_value=1 - 0.8 ** step)
+    writer.add_event(Event(step=step, wall_time=1700000000 + step, summary=Summary(value=[value])))
+writer.close()
+"""
+
+
+@pytest.fixture
+def curves(jupyter_python: Path, tmp_path: Path) -> Path:
+    """A folder with the notes of a training, as TensorBoard reads them."""
+    folder = tmp_path / "digits"
+    (folder / "runs").mkdir(parents=True)
+    subprocess.run([jupyter_python, "-c", WRITER, str(folder / "runs" / "first")], check=True, timeout=60)
+    return folder
