@@ -186,7 +186,7 @@ class Client:
         if spec.kind == "workspace":
             import secrets
 
-            records.put_secret("token", secrets.token_urlsafe(32))
+            records.put_secret("token", secrets.token_urlsafe(16))
         values = config.variables(spec.secrets, self.environ)
         if values:
             records.put_secret("env", msgspec.json.encode(values).decode())

@@ -30,11 +30,8 @@ def wait(
     driver: Driver, handle: Handle, clock: Clock, until: Callable[[Observation], bool], pace: float
 ) -> Observation:
     """The first observation that satisfies."""
-    seen = None
-    for seen in watch(driver, handle, clock, until, pace):
-        continue
-    assert seen is not None
-    return seen
+    *_, last = watch(driver, handle, clock, until, pace)
+    return last
 
 
 def is_up(seen: Observation) -> bool:

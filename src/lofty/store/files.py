@@ -77,7 +77,7 @@ def push(root: Path, store: Store, exclude: Sequence[str] = ()) -> Report:
 
 def _push_one(root: Path, path: Path, store: Store, have: set[str], report: Report) -> File:
     if path.is_symlink():
-        return File(link=os.readlink(path))
+        return File(link=str(path.readlink()))
     data = path.read_bytes()
     digest = hashlib.blake2b(data, digest_size=20).hexdigest()
     if digest not in have:
@@ -148,7 +148,7 @@ def pull(store: Store, root: Path, base: Manifest | None, suffix: str = "from-th
 
 def _describe(path: Path) -> File | None:
     if path.is_symlink():
-        return File(link=os.readlink(path))
+        return File(link=str(path.readlink()))
     if not path.is_file():
         return None
     data = path.read_bytes()
