@@ -176,7 +176,7 @@ class Client:
             # Ctrl-C only detaches, and a job's own failure is its outcome; what lofty could not do is undone.
             if not isinstance(error, KeyboardInterrupt):
                 tail = task.tail()
-                task.discard()
+                task.down(discard=True)
                 if tail and isinstance(error, TaskFailed):
                     error.add_note(tail)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -212,20 +213,24 @@ class Task:
     def down(self, *, discard: bool = False, to: str | os.PathLike[str] | None = None) -> files.Report:
         """Bring back what there is to bring, and remove everything. The store is kept when that fails, unless
         `discard`."""
-        report = files.Report()
-        if self._spec is not None:
-            self.stop()
-            if not discard:
-                try:
-                    report = self.pull(to)
-                except LoftyError as error:
-                    hint = f"lofty down {self.name} --to DIR, or --discard to lose them"
-                    raise LoftyError(f"the files were not brought: {error}", hint=hint) from error
-        self.discard()
+        if discard:
+            with suppress(LoftyError):  # what cannot be stopped in good order is removed all the same
+                self.stop()
+            self._remove()
+            return files.Report()
+        if self._spec is None:
+            hint = f"lofty down {self.name} --discard"
+            raise LoftyError(f"the record of {self.name} cannot be read; files may hang on it", hint=hint)
+        self.stop()
+        try:
+            report = self.pull(to)
+        except LoftyError as error:
+            hint = f"lofty down {self.name} --to DIR, or --discard to lose them"
+            raise LoftyError(f"the files were not brought: {error}", hint=hint) from error
+        self._remove()
         return report
 
-    def discard(self) -> None:
-        """Remove everything as it is."""
+    def _remove(self) -> None:
         spec = self._spec or TaskSpec(
             id=self.handle.id, name=self.handle.id, owner="", kind="job", created=0, on="", processes=()
         )

@@ -44,7 +44,7 @@ def tagged(task: str, machine: str | None = None, spare: Collection[int] = ()) -
 def kill_tagged(task: str, machine: str | None = None, spare: Collection[int] = ()) -> int:
     """End everything of a task at once, until a look around finds nothing more; gives how many there were."""
     count = 0
-    for _ in range(20):  # a process may fork while it is being looked for
+    for _ in range(250):  # a process may fork while it is being looked for
         found = list(tagged(task, machine, spare))
         if not found:
             break
@@ -54,5 +54,6 @@ def kill_tagged(task: str, machine: str | None = None, spare: Collection[int] = 
                 count += 1
             except psutil.Error:
                 continue
-        psutil.wait_procs(found, timeout=1)
+        # Not longer: where nobody collects the dead, they stay as zombies, for which waiting never ends.
+        psutil.wait_procs(found, timeout=0.02)
     return count

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..errors import Interrupted
 from . import options
 from .output import Progress, data, document, facts, say
 
@@ -55,8 +56,11 @@ def _lab(
         show(client.plan_lab(path, given), as_json=as_json)
         return
     began = time.time()
-    with Progress(quiet=as_json) as progress:
-        task = client.lab(path, progress=progress, **given)
+    try:
+        with Progress(quiet=as_json) as progress:
+            task = client.lab(path, progress=progress, **given)
+    except KeyboardInterrupt:
+        raise Interrupted("left alone; it goes on getting ready", hint="lofty ls") from None
     seen = task.observe()
     seconds = {**progress.timings(), "total": round(time.time() - began, 3)}
     place = task.addresses

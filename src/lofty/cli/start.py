@@ -6,6 +6,7 @@ import time
 
 import click
 
+from ..errors import Interrupted
 from . import options
 from .output import Progress, data, document, facts, say
 
@@ -20,8 +21,11 @@ def command(name: str | None, as_json: bool, timings: bool) -> None:
 
     began = time.time()
     task = Client().get(name, kind="workspace")
-    with Progress(quiet=as_json) as progress:
-        task.start(progress=progress)
+    try:
+        with Progress(quiet=as_json) as progress:
+            task.start(progress=progress)
+    except KeyboardInterrupt:
+        raise Interrupted("left alone; it goes on getting ready", hint=f"lofty url {task.name}") from None
     seconds = {**progress.timings(), "total": round(time.time() - began, 3)}
     if as_json:
         document({**facts(task, task.observe()), **({"timings": seconds} if timings else {})})

@@ -99,7 +99,7 @@ class Store:
                     self._objects,
                     self._path(key),
                     data,
-                    mode={"e_tag": version, "version": None},
+                    mode={"e_tag": version},
                     use_multipart=False,
                 )
                 return done["e_tag"] or ""

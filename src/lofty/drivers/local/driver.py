@@ -169,7 +169,7 @@ class LocalDriver:
             return handle
         records.put_deadline(deadline)
         if not any(machine.state in ALIVE for machine in present):
-            processes.kill_tagged(handle.id)  # what a killed agent may have left
+            _clear_away(handle.id, present)  # what a killed agent may have left
             number = int(present[0].id.partition(".")[0]) + 1 if present else 1
             for rank in range(machines):
                 self._start(handle, records, f"{number:04d}.{rank}", rank)
@@ -209,7 +209,7 @@ class LocalDriver:
             if machine.state in ALIVE and machine.pid is not None:
                 asked = _asked(Path(records.store.root or self._home) / "machines" / machine.id / "asked-to-end")
                 if asked > TERM_GRACE:
-                    processes.kill_tagged(handle.id)
+                    _clear_away(handle.id, [machine])
                     machine.state, machine.reason = (
                         "stopped",
                         "it did not end by itself and was ended by force",
@@ -219,7 +219,7 @@ class LocalDriver:
                 else:
                     _terminate(machine.pid)
         if not any(machine.state in ALIVE for machine in present):
-            processes.kill_tagged(handle.id)
+            _clear_away(handle.id, present)
             for machine in present:
                 if machine.state == "lost":
                     records.put_machine(machine)
@@ -302,6 +302,14 @@ class _Processes:
 
     def delete(self) -> None:
         processes.kill_tagged(self.name)
+
+
+def _clear_away(task: str, machines: Sequence[Machine]) -> None:
+    """End whatever still runs of a task that has no agent, and remove its short-lived directories."""
+    processes.kill_tagged(task)
+    for machine in machines:
+        if Path(machine.run).name.startswith("lofty-"):
+            rmtree(machine.run, ignore_errors=True)
 
 
 def _asked(marker: Path) -> float:

@@ -41,7 +41,7 @@ def server_on(listener: socket.socket) -> Any:
     """Return what TensorBoard calls to make its server: one that takes its connections from `listener`."""
     from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-    class Quiet(WSGIRequestHandler):  # type: ignore[misc]
+    class Quiet(WSGIRequestHandler):
         """A request is not worth a line in the workspace's log."""
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
@@ -51,7 +51,7 @@ def server_on(listener: socket.socket) -> Any:
             """Name the client, which has no address on a Unix socket."""
             return "workspace"
 
-    class SocketServer(ThreadedWSGIServer):  # type: ignore[misc]
+    class SocketServer(ThreadedWSGIServer):
         daemon_threads = True  # an open connection must not hold up the end
 
         def __init__(self, app: Any, flags: Any) -> None:
@@ -98,11 +98,15 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
+    # The system may hand a signal to any thread, and then the main one, asleep, would not notice.
+    woken, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno())
+
     listener = listen(options.socket)
-    select.select([listener], [], [])
+    select.select([listener, woken], [], [])
     serve(listener, options.logdir, options.path_prefix)
-    while True:
-        signal.pause()
+    select.select([woken], [], [])
 
 
 if __name__ == "__main__":

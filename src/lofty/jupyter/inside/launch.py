@@ -30,15 +30,23 @@ commands._yarn_config = lambda logger: {"yarn config": {}, "npm config": {}}
 HERE = Path(__file__).resolve().parent
 
 
-class Workspace(ServerApp):  # type: ignore[misc]
+class Workspace(ServerApp):
     """Jupyter's server, with the manners of a child process."""
 
     no_browser_open_file = True  # that file would hold the token
 
     def init_signal(self) -> None:
-        """Let Ctrl-C end the server as SIGTERM does: there is nobody to answer "are you sure?"."""
+        """End at SIGTERM, and at Ctrl-C without "are you sure?", which nobody is there to answer."""
         super().init_signal()
-        signal.signal(signal.SIGINT, self._signal_stop)
+        # The loop's own handlers, since a plain one only runs when the loop wakes up for some other reason if
+        # the system hands the signal to another thread.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.io_loop.asyncio_loop.add_signal_handler(number, self.stop_once)
+
+    def stop_once(self) -> None:
+        """End, leaving alone an end that is under way."""
+        if not self._stopping:
+            self.stop()
 
 
 class Discreet(io.TextIOWrapper):

@@ -188,7 +188,7 @@ class Progress:
         say(f"[{self.cell}/{self.cells}] cell {self.cell} took {seconds:.1f} s, {how}")
 
 
-class Record(NotebookExecutionManager):  # type: ignore[misc]
+class Record(NotebookExecutionManager):
     """The output notebook and papermill's notes in it; saved as a whole or not at all."""
 
     failed: int | None = None  # the cell that ended the job
@@ -218,7 +218,7 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
         self.save()
 
 
-class Runner(NotebookClient):  # type: ignore[misc]
+class Runner(NotebookClient):
     """Runs the cells, passing on what they print while they print it."""
 
     def __init__(self, record: Record, progress: Progress, kernel: str, autosave: float) -> None:

@@ -24,7 +24,7 @@ text-align:center"><h1 style="font-size:1.25rem;margin:0">TensorBoard is startin
 """
 
 
-class BoardHandler(NamedLocalProxyHandler):  # type: ignore[misc]
+class BoardHandler(NamedLocalProxyHandler):
     """One request for TensorBoard, after the login, which the parent class asks for."""
 
     port = 0

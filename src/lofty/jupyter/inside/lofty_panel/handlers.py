@@ -17,7 +17,7 @@ from .activity import Activity
 PAGE = Path(__file__).with_name("page.html")
 
 
-class PanelHandler(APIHandler):  # type: ignore[misc]
+class PanelHandler(APIHandler):
     """What the API calls share; none of them counts as use of the workspace."""
 
     _track_activity = False
@@ -38,7 +38,7 @@ class PanelHandler(APIHandler):  # type: ignore[misc]
 class StatusHandler(PanelHandler):
     """The agent's facts and the time left."""
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     def get(self) -> None:
         """Send them."""
         self.answer(facts.status(self.run_dir, self.workspace))
@@ -47,7 +47,7 @@ class StatusHandler(PanelHandler):
 class StopHandler(PanelHandler):
     """The end of the workspace."""
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     def post(self) -> None:
         """Ask the agent to end it."""
         facts.ask_to_stop(self.run_dir)
@@ -57,7 +57,7 @@ class StopHandler(PanelHandler):
 class KeepHandler(PanelHandler):
     """A person saying: I am still here."""
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     def post(self) -> None:
         """Start the idle clock anew."""
         facts.keep_awake(self.run_dir)
@@ -67,13 +67,13 @@ class KeepHandler(PanelHandler):
 class ActivityHandler(PanelHandler):
     """What the agent asks before it calls the workspace idle."""
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     def get(self) -> None:
         """Send what is going on."""
         self.answer({**self.activity.report(), "keep": facts.kept_awake(self.run_dir)})
 
 
-class PageHandler(JupyterHandler):  # type: ignore[misc]
+class PageHandler(JupyterHandler):
     """The panel as a page of its own: for Notebook 7, for a phone, for when Lab does not load."""
 
     _track_activity = False
@@ -96,7 +96,7 @@ class PageHandler(JupyterHandler):  # type: ignore[misc]
             "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
         )
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     def get(self) -> None:
         """Send the page; it asks for the facts itself."""
         document = {"name": self.workspace, "base": self.base_url, "xsrf": self.xsrf_token.decode()}
@@ -107,7 +107,7 @@ class PageHandler(JupyterHandler):  # type: ignore[misc]
         self.finish(page.replace("{{nonce}}", self.nonce).replace("{{workspace}}", embedded))
 
 
-class OutsideHandler(web.RequestHandler):  # type: ignore[misc]
+class OutsideHandler(web.RequestHandler):
     """Sends who typed `/lab` or an older address on to the same place in this workspace."""
 
     def initialize(self, base_url: str) -> None:

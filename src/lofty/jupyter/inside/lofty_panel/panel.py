@@ -24,7 +24,7 @@ from .handlers import (
 )
 
 
-class LoftyPanel(Configurable):  # type: ignore[misc]
+class LoftyPanel(Configurable):
     """The panel of one workspace."""
 
     run_dir = Unicode(help="The directory through which the agent and the panel talk.").tag(config=True)
@@ -50,7 +50,7 @@ class LoftyPanel(Configurable):  # type: ignore[misc]
         server.web_app.default_router.rules.insert(0, Rule(proxied, OnFirstUse(lambda: _add_proxy(server, run_dir))))
 
 
-class OnFirstUse(Router):  # type: ignore[misc]
+class OnFirstUse(Router):
     """A route that does something before its first request is looked up in the routes that follow."""
 
     def __init__(self, action: Callable[[], None]) -> None:
