@@ -23,6 +23,7 @@ from .bindings import Binding, Bindings
 from .drivers import registry
 from .drivers.base import Driver, Settings
 from .engine import apply, sweep
+from .engine.clock import Clock
 from .engine.plan import Plan, plan
 from .errors import (
     Ambiguous,
@@ -42,7 +43,7 @@ from .store import files
 from .task import Progress, Step, Task, port_taken, silent
 
 
-class Clock:
+class SystemClock:
     """The real one."""
 
     def now(self) -> float:
@@ -62,7 +63,7 @@ class Client:
         self.home = Path(self.environ.get("LOFTY_HOME") or _default("state"))
         self.cache = Path(self.environ.get("LOFTY_CACHE") or _default("cache"))
         self.owner = self.environ.get("LOFTY_OWNER") or _user()
-        self.clock = Clock()
+        self.clock: Clock = SystemClock()
         self.bindings = Bindings(self.home)
         self._drivers: dict[str, Driver] = {}
 

@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from . import errors
-from .bindings import Binding
+from .bindings import Binding, Bindings
+from .drivers.base import Driver
 from .engine import apply, watch
+from .engine.clock import Clock
 from .errors import Conflict, LoftyError, NotFound, TaskFailed, UsageError
 from .jupyter import workspace
 from .model.spec import TaskSpec
@@ -21,8 +23,15 @@ from .store import files
 from .store.base import Store
 from .store.records import Records
 
-if TYPE_CHECKING:
-    from .api import Client
+
+class Context(Protocol):
+    """What a task needs of the client that found it."""
+
+    clock: Clock
+    bindings: Bindings
+
+    def driver(self, name: str) -> Driver:
+        """The driver of that name."""
 
 
 class Step(NamedTuple):
@@ -45,9 +54,9 @@ def silent(_: Step) -> None:
 class Task:
     """One workspace or job."""
 
-    def __init__(self, client: Client, record: Record) -> None:
-        self._client, self.handle, self._spec = client, record.handle, record.spec
-        self._driver = client.driver(record.handle.driver)
+    def __init__(self, context: Context, record: Record) -> None:
+        self._context, self.handle, self._spec = context, record.handle, record.spec
+        self._driver = context.driver(record.handle.driver)
 
     def __repr__(self) -> str:
         return f"<lofty {self.kind} {self.name}>"
@@ -131,14 +140,14 @@ class Task:
             if self.spec.port and not loopback.is_free(self.spec.port):
                 hint = f"end that program, or: lofty down {self.name}, then lofty lab {self.spec.source}"
                 raise port_taken(self.spec.port, hint)
-            deadline = self._client.clock.now() + self.spec.timeout if self.spec.timeout else None
+            deadline = self._context.clock.now() + self.spec.timeout if self.spec.timeout else None
             self._driver.scale(self.handle, self.spec.parallelism, deadline)
         self._await_up(progress)
         return self
 
     def _await_up(self, progress: Progress) -> None:
         reporter = _Reporter(progress)
-        for seen in watch.watch(self._driver, self.handle, self._client.clock, watch.is_up, self._pace):
+        for seen in watch.watch(self._driver, self.handle, self._context.clock, watch.is_up, self._pace):
             reporter.look(seen)
         failed = next((machine for machine in seen.machines if machine.error), None)
         if seen.state == "failed" and failed is not None and failed.exit_code is None:
@@ -153,8 +162,8 @@ class Task:
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end of a job and give its exit code (the highest, of several machines); None when it has
         none: it was lost, or the time ran out."""
-        limit = self._client.clock.now() + timeout if timeout is not None else float("inf")
-        clock = self._client.clock
+        limit = self._context.clock.now() + timeout if timeout is not None else float("inf")
+        clock = self._context.clock
         seen = watch.wait(
             self._driver,
             self.handle,
@@ -170,7 +179,7 @@ class Task:
     def logs(self, *, follow: bool = False) -> Iterator[LogLine]:
         """Output so far; with `follow`, also what is still to come, to the end of the task."""
         if follow:
-            return watch.follow(self._driver, self.handle, self._client.clock, Cursor(), self._pace * 2)
+            return watch.follow(self._driver, self.handle, self._context.clock, Cursor(), self._pace * 2)
         return (line for line, _ in self._driver.logs(self.handle, Cursor()))
 
     def tail(self, lines: int = 12) -> str:
@@ -182,7 +191,7 @@ class Task:
 
     def stop(self) -> Task:
         """End the machine; the files, the token and the address stay."""
-        watch.stop(self._driver, self.handle, self._client.clock, self._pace)
+        watch.stop(self._driver, self.handle, self._context.clock, self._pace)
         return self
 
     def extend(self, more: str | float) -> Task:
@@ -191,14 +200,14 @@ class Task:
         seen = self.observe()
         if seen.state not in ALIVE:
             raise UsageError(f"'{self.name}' is not running", hint=f"lofty start {self.name}")
-        self._driver.scale(self.handle, self.spec.parallelism, self._client.clock.now() + seconds)
+        self._driver.scale(self.handle, self.spec.parallelism, self._context.clock.now() + seconds)
         return self
 
     def pull(self, to: str | os.PathLike[str] | None = None) -> files.Report:
         """Bring files back that a copy has changed; what was changed here too is kept, the other written beside."""
         if self.spec.workdir:
             return files.Report()  # it works in the directory itself
-        binding = self._client.bindings.get(self.handle.id)
+        binding = self._context.bindings.get(self.handle.id)
         if to is None and binding is None:
             raise UsageError(f"no directory here belongs to '{self.name}'", hint=f"lofty pull {self.name} --to DIR")
         store = self.records.store
@@ -207,7 +216,7 @@ class Task:
         report = files.pull(store, root, base, suffix=self.name)
         if to is None and binding is not None:
             version = files.newest(store)
-            self._client.bindings.put(self.handle.id, Binding(directory=binding.directory, version=version))
+            self._context.bindings.put(self.handle.id, Binding(directory=binding.directory, version=version))
         return report
 
     def down(self, *, discard: bool = False, to: str | os.PathLike[str] | None = None) -> files.Report:
@@ -234,10 +243,10 @@ class Task:
         spec = self._spec or TaskSpec(
             id=self.handle.id, name=self.handle.id, owner="", kind="job", created=0, on="", processes=()
         )
-        left = apply.destroy(self._driver.resources(spec, None), self._client.clock)
+        left = apply.destroy(self._driver.resources(spec, None), self._context.clock)
         if left:
             raise LoftyError(f"not everything could be removed: {'; '.join(left)}", hint=f"lofty down {self.name}")
-        self._client.bindings.remove(self.handle.id)
+        self._context.bindings.remove(self.handle.id)
 
 
 class _Reporter:
