@@ -136,6 +136,17 @@ class Starter:
         self.python = python
         self.root = root
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.kernelspec(python)
+
+    def kernelspec(self, interpreter: Path) -> None:
+        """Make `python3` a kernel in `interpreter`, as the agent does."""
+        (overlay,) = self.python.parent.parent.glob("lib/python*/site-packages")
+        argv = [interpreter, INSIDE / "kernel.py", overlay, "-f", "{connection_file}"]
+        document = {"argv": [*map(str, argv)], "display_name": "Python 3", "language": "python"}
+        spec = self.root / "data" / "kernels" / "python3"
+        spec.mkdir(parents=True, exist_ok=True)
+        encrypted = {"metadata": {"supported_encryption": ["curve"]}}
+        (spec / "kernel.json").write_text(json.dumps(document | encrypted))
 
     def environ(self, **changes: str) -> dict[str, str]:
         """Return an environment in which nothing of the person who runs the tests has a say."""
@@ -147,6 +158,7 @@ class Starter:
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "JUPYTER_RUNTIME_DIR": str(self.root / "run" / "jupyter"),
             "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+            "JUPYTER_PATH": str(self.root / "data"),
             "IPYTHONDIR": str(home / "ipython"),
         }
         return kept | private | changes
@@ -200,18 +212,9 @@ class Starter:
 
 def launch_arguments(place: Place, port: int) -> list[str | Path]:
     """Return the command line of launch.py."""
-    paths = ["--token-file", place.run / "token", "--workdir", place.work]
+    paths: list[str | Path] = ["--token-file", place.run / "token", "--workdir", place.work]
     paths += ["--run-dir", place.run, "--state-dir", place.state]
     return ["--port", str(port), "--base-url", f"/{NAME}/", "--name", NAME, *paths]
-
-
-@pytest.fixture(scope="session")
-def jupyter_python() -> Path:
-    """The interpreter of a Jupyter environment made from the lock file."""
-    python = os.environ.get("LOFTY_TEST_JUPYTER_PYTHON")
-    if not python:
-        pytest.skip("LOFTY_TEST_JUPYTER_PYTHON names no interpreter")
-    return Path(python)
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,9 @@ def test_the_curves_are_behind_the_login_and_on_no_port(starter: Starter, server
     assert server.ask(DATA, token=None).status == 302
     assert server.ask("/demo/tensorboard").headers["location"] == "/demo/tensorboard/"
     until(lambda: server.ask(DATA).json() == {"a": {"loss": {"displayName": "loss", "description": ""}}}, 40)
+    before = server.ask("/demo/api/status").json()["last_activity"]
     assert server.ask("/demo/tensorboard/").status == 200
+    assert server.ask("/demo/api/status").json()["last_activity"] == before, "curves that reload are no activity"
     assert server.ask("/font-roboto/oMMgfZMQthOryQo9n22dcuvvDin1pK8aKteLpeZ5c0A.woff2").status == 302
     kinds = {each.family for each in psutil.Process(process.pid).net_connections("all")}
     assert kinds == {socket.AF_UNIX}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import subprocess
+import time
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -23,18 +25,9 @@ def bare(jupyter_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def job(starter: Starter, bare: Path, jupyter_python: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """A job whose kernel is the bare interpreter, with the Jupyter environment as the overlay."""
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    overlay = subprocess.run([jupyter_python, "-c", where], capture_output=True, text=True, check=True).stdout
-    spec = starter.root / "data" / "kernels" / "python3"
-    spec.mkdir(parents=True)
-    argv = [str(bare), str(INSIDE / "kernel.py"), overlay.strip(), "-f", "{connection_file}"]
-    document = {"argv": argv, "display_name": "Python 3", "language": "python"}
-    document["metadata"] = {"supported_encryption": ["curve"]}  # type: ignore[assignment]
-    (spec / "kernel.json").write_text(json.dumps(document))
-    plain = starter.environ
-    monkeypatch.setattr(starter, "environ", lambda **more: plain(JUPYTER_PATH=str(starter.root / "data"), **more))
+def job(starter: Starter, bare: Path) -> Job:
+    """A job whose kernel runs in the bare interpreter."""
+    starter.kernelspec(bare)
     return Job(starter)
 
 
@@ -67,8 +60,50 @@ def test_it_starts_other_processes_as_usual(job: Job) -> None:
     assert job.out.splitlines() == ["[42]", "1"]
 
 
+def test_what_is_left_to_do_at_the_end_is_done(job: Job) -> None:
+    (job.directory / "work.py").write_text("def double(x): return x * 2\n")
+    last = "import atexit, pathlib, time\ndef last():\n    time.sleep(4)\n    pathlib.Path('done').touch()\n"
+    pool = "import multiprocessing, work\npool = multiprocessing.get_context('spawn').Pool(1)\n"
+    notebook(job.input, last + "atexit.register(last)", pool + "pool.map(work.double, [1]); pool.terminate()")
+    started = time.monotonic()
+    assert job.run() == 0, job.err
+    assert (job.directory / "done").exists()
+    assert time.monotonic() - started < 12
+
+
+def test_a_kernel_ends_without_a_wait() -> None:
+    # A race, too rare to wait for: so its ingredients, and that they are what ipykernel calls them.
+    spec = importlib.util.spec_from_file_location("inside_kernel", INSIDE / "kernel.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    done: list[str] = []
+
+    class OutputThread:
+        def __init__(self) -> None:
+            self._events = deque([lambda: done.append("left over")])
+
+        def stop(self) -> None:
+            done.append("stopped")
+
+    class Kernel:
+        """One of a version without helpers."""
+
+    module.end_promptly(OutputThread, Kernel)
+    OutputThread().stop()
+    assert done == ["stopped", "left over"]
+
+
+def test_ipykernel_still_has_what_the_prompt_end_reaches_for(jupyter_python: Path) -> None:
+    code = "from ipykernel.iostream import IOPubThread as T; from ipykernel.kernelbase import Kernel as K\n"
+    code += "import zmq; context = zmq.Context(); T.stop, K._process_children\n"
+    code += "print(type(T(context.socket(zmq.PUB))._events).__name__)"
+    found = subprocess.run([jupyter_python, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found == "deque\n"
+
+
 def test_without_an_overlay_it_says_what_is_wrong(bare: Path, tmp_path: Path) -> None:
-    command = [bare, INSIDE / "kernel.py", tmp_path, "-f", "x.json"]
+    command: list[str | Path] = [bare, INSIDE / "kernel.py", tmp_path, "-f", "x.json"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "the kernel cannot start under" in result.stderr

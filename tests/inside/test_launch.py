@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from .conftest import TOKEN, Server, Starter, is_running, jar, launch_arguments, until
+from .conftest import TOKEN, Place, Server, Starter, is_running, jar, launch_arguments, until
 
 
 @pytest.mark.parametrize("page", ["lab", "tree"])
@@ -118,9 +118,9 @@ def test_the_token_is_in_no_log_no_process_and_no_readable_file(server: Server) 
     assert "nowhere" in text, "the log was looked at too early, or is not the log"
     assert TOKEN not in text
     assert "?token=" not in re.sub(r"token=\[secret\]", "", text)
-    for path in server.place.root.rglob("*"):
-        if path.is_file() and TOKEN.encode() in path.read_bytes():
-            assert path.stat().st_mode & 0o077 == 0, path
+    for file in server.place.root.rglob("*"):
+        if file.is_file() and TOKEN.encode() in file.read_bytes():
+            assert file.stat().st_mode & 0o077 == 0, file
 
 
 def test_starting_imports_nothing_that_is_slow_and_not_needed(starter: Starter) -> None:
@@ -136,6 +136,14 @@ def test_a_port_in_use_is_one_line_and_no_server(starter: Starter, server: Serve
     process = starter.start("launch.py", *launch_arguments(server.place, server.port), log=log)
     assert process.wait(20) == 1
     assert log.read_text() == f"Jupyter cannot listen on port {server.port}: Address already in use\n"
+
+
+def test_an_empty_token_is_no_server_rather_than_an_open_one(starter: Starter) -> None:
+    arguments = launch_arguments(Place(starter.root), 0)
+    (starter.root / "run" / "token").write_text("\n")
+    log = starter.root / "log"
+    assert starter.start("launch.py", *arguments, log=log).wait(20) == 1
+    assert "let everybody in" in log.read_text()
 
 
 def websocket(server: Server, kernel: str) -> socket.socket:

@@ -24,7 +24,7 @@ def notebook(path: Path, *cells: str | tuple[str, str], metadata: dict[str, Any]
     written = []
     for number, cell in enumerate(cells):
         source, *tags = (cell,) if isinstance(cell, str) else cell
-        fixed = {"cell_type": "code", "id": f"c{number}", "outputs": [], "execution_count": None}
+        fixed: dict[str, Any] = {"cell_type": "code", "id": f"c{number}", "outputs": [], "execution_count": None}
         written.append({**fixed, "metadata": {"tags": tags}, "source": source})
     metadata = PYTHON if metadata is None else metadata
     document = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": written}

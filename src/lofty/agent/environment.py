@@ -232,9 +232,9 @@ async def installed(python: Path, cwd: Path) -> str:
 
 def write_kernelspec(folder: Path, user: UserEnvironment, launcher: Path, name: str) -> None:
     """A kernel named `python3` in `folder`, a Jupyter data directory, that runs the user's environment."""
-    run = [str(launcher), str(user.overlay)] if user.overlay else ["-m", "ipykernel_launcher"]
+    run = [str(launcher), str(user.overlay or "-"), "-f", "{connection_file}"]
     spec = {
-        "argv": [str(user.python), "-Xfrozen_modules=off", *run, "-f", "{connection_file}"],
+        "argv": [str(user.python), "-Xfrozen_modules=off", *run],
         "display_name": f"Python 3 ({name})",
         "language": "python",
         "metadata": _kernel_metadata(user),

@@ -75,7 +75,7 @@ def settings(options: argparse.Namespace, token: str) -> Config:
     server.default_url = f"/{options.page}"
     server.open_browser = False
     server.allow_root = True
-    server.websocket_ping_timeout = 30_000  # the default is longer than the interval, and warned about
+    server.tornado_settings = {"ws_ping_timeout": 30_000}  # its default is longer than allowed, and warned of
     server.quit_button = False  # "Shut Down" would end Jupyter and leave the machine; ours ends both
     server.cookie_secret_file = str(options.state_dir / "cookie_secret")  # a login outlives a restart
     # Named here, the extensions are not searched for in configuration directories; jupyter_lsp, which wants
@@ -126,6 +126,8 @@ def main(argv: list[str]) -> None:
     options = arguments(argv)
     refuse_taken_port(options.port)
     token = options.token_file.read_text(encoding="utf-8").strip()
+    if not token:
+        sys.exit(f"{options.token_file} is empty: Jupyter would let everybody in")
     sys.stderr = Discreet(token)
     # At the end, where it shadows nothing; and a kernel, being another process, never sees it.
     sys.path.append(str(HERE))

@@ -22,12 +22,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 # Importing this package builds a parser and takes longer than everything else together; see launch.py.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 import nbformat  # noqa: E402
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel  # noqa: E402
+from jupyter_core.paths import jupyter_runtime_dir  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError  # noqa: E402
 from papermill.engines import NotebookExecutionManager  # noqa: E402
@@ -47,10 +49,14 @@ DEFAULT_KERNEL = "python3"
 KERNEL_START_SECONDS = 120  # a cold disk and a heavy environment
 OUTPUT_SECONDS = 60  # for output still under way when a cell is done; four, as is usual, lose a flood
 JOINED_CHARACTERS = 10_000
+KERNELS = Config()
 # Kernels listen on TCP, where everybody with an account here could listen in. "auto": encrypted for kernels
 # that say they can.
-# And what a notebook left to do at the end, say the upload of a report, is not killed after five seconds.
-KERNELS = Config({"KernelManager": {"transport_encryption": "auto", "shutdown_wait_time": 20.0}})
+KERNELS.KernelManager.transport_encryption = "auto"
+# What a notebook leaves to do at its end, say the last upload of a report, is killed after half of this.
+KERNELS.KernelManager.shutdown_wait_time = 20.0
+# Left to itself it lies in the system's scratch folder, and stays there when the job is killed.
+KERNELS.KernelManager.connection_file = str(Path(jupyter_runtime_dir(), f"kernel-{uuid4()}.json"))
 
 
 class RefusedError(Exception):
@@ -279,6 +285,7 @@ class Runner(NotebookClient):
 
     async def _start_kernel(self) -> None:
         try:
+            Path(jupyter_runtime_dir()).mkdir(parents=True, exist_ok=True, mode=0o700)
             await self.async_start_new_kernel(cwd=str(Path.cwd()))
             await self.async_start_new_kernel_client()
         except (RuntimeError, OSError, TimeoutError) as error:
