@@ -86,7 +86,7 @@ def resolve(verb: str, folder: Path, arguments: Mapping[str, Any], environ: Mapp
             option = BY_NAME.get(key.replace("-", "_"))
             if option is None:
                 known = [name.replace("_", "-") for name in BY_NAME]
-                raise SpecError(f"{place}: {unknown_choice('key', key, known)}", hint="lofty lab --help")
+                raise SpecError(f"{place}: {unknown_choice('key', key, known)}", hint=f"lofty {verb} --help")
             if verb in option.verbs:
                 found[option.name] = (value, f"{place}: {key}")
     for key, value in arguments.items():
@@ -108,8 +108,11 @@ def _files(folder: Path) -> list[tuple[str, Mapping[str, Any]]]:
     places: list[tuple[str, Mapping[str, Any]]] = []
     project, own = folder / "pyproject.toml", folder / "lofty.toml"
     if project.is_file():
-        table = _toml(project).get("tool", {})
-        places.append((f"{project} [tool.lofty]", table.get("lofty", {}) if isinstance(table, dict) else {}))
+        tools = _toml(project).get("tool", {})
+        table = tools.get("lofty", {}) if isinstance(tools, dict) else {}
+        if not isinstance(table, dict):
+            raise SpecError(f"{project}: tool.lofty is not a table", hint="write it as [tool.lofty]")
+        places.append((f"{project} [tool.lofty]", table))
     if own.is_file():
         places.append((str(own), _toml(own)))
     return places
@@ -175,7 +178,7 @@ def _positive(raw: object) -> float:
 
 def _whole(raw: object) -> int:
     number = int(_word(raw))
-    if not 0 <= number < 1 << 16:
+    if not 0 < number < 1 << 16:
         raise ValueError
     return number
 
@@ -212,7 +215,7 @@ _MEANT: dict[Kind, str] = {
     "text": "a text",
     "flag": "true or false",
     "number": "a number above zero",
-    "whole": "a whole number",
+    "whole": "a whole number from 1 to 65535",
     "duration": "a length of time",
     "amount": "an amount",
     "gpu": "a GPU",

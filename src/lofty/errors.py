@@ -6,7 +6,8 @@
     │   ├── NotFound                         no task of that name
     │   ├── Ambiguous                        several tasks fit
     │   ├── Conflict                         the name is taken by something else
-    │   └── Unsupported                      this driver does not claim that feature
+    │   ├── Unsupported                      this driver does not claim that feature
+    │   └── MissingExtra                     an optional part is not installed
     ├── AccessError                 exit 3   credentials or rights
     │   ├── NotLoggedIn
     │   └── Forbidden
@@ -21,8 +22,7 @@
     ├── StoreError                  exit 1   files or records could not be read or written
     │   └── Stale                            somebody else swapped first
     ├── EnvironmentFailed           exit 1   packages could not be installed
-    ├── TaskFailed                  exit 1   the task ended badly
-    └── MissingExtra                exit 2   an optional part is not installed
+    └── TaskFailed                  exit 1   the task ended badly
 
 Each carries what happened (the message), the command to run next (`hint`), and whether trying again can help
 (`retry_after`: seconds, or None when it cannot). A message never holds a secret.

@@ -16,7 +16,11 @@ from .model.spec import Kind, Need, Process, TaskSpec
 def folder(path: str | os.PathLike[str]) -> Path:
     """The directory that a workspace is to work in; `UsageError` when it cannot."""
     found = Path(path).expanduser()
-    if not found.exists():
+    try:
+        there = found.exists()
+    except PermissionError:
+        raise UsageError(f"{found} cannot be read", hint=f"chmod u+rx {found.parent}") from None
+    if not there:
         parent = found.resolve().parent
         from difflib import get_close_matches
 
@@ -128,12 +132,21 @@ def _spec(
         secrets=tuple(options.secret or ()),
         exclude=tuple(options.exclude or ()),
         parallelism=options.values.get("parallelism") or 1,
-        timeout=options.timeout,
-        idle=options.idle,
+        timeout=_limit("timeout", options, identity),
+        idle=_limit("idle", options, identity),
         budget=options.budget,
         tunnel=options.tunnel or "",
         options={key: value for key, value in options.given.items() if key not in ("name", "on")},
     )
+
+
+CLOUD_LIMITS = {"timeout": 24 * 3600.0, "idle": 1800.0}
+"""Where machines cost money nothing runs for ever, unless the person says so (`--timeout none`)."""
+
+
+def _limit(name: str, options: config.Options, identity: Identity) -> float | None:
+    asked: float | None = options.values[name]
+    return asked if name in options.given or identity.in_place else CLOUD_LIMITS[name]
 
 
 def _active_python(environ: Mapping[str, str]) -> str:

@@ -19,6 +19,9 @@ from .order import Order
 from .processes import kill_tagged
 
 
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class Keeper(NamedTuple):
     """The agent's end of the pipe that tells whether it lives."""
 
@@ -34,28 +37,32 @@ class Keeper(NamedTuple):
             os.waitpid(self.pid, 0)
 
 
-def start(order: Order, task: str, run: Path) -> Keeper:
+def start(order: Order, run: Path) -> Keeper:
     """Fork the keeper off. Must be called before any thread is started and before the store is used."""
     receive, send = os.pipe()
+    # Held back until the keeper ignores them: what asks the agent to end must not end its keeper first.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(receive)
         return Keeper(pid, send)
     status = 1
     try:
         os.close(send)
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # what asks the agent to end must not end its keeper first
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if not os.read(receive, 1):
-            _clean_up(order, task, run)
+            _clean_up(order, run)
         status = 0
     finally:
         os._exit(status)
 
 
-def _clean_up(order: Order, task: str, run: Path) -> None:
-    kill_tagged(task, order.machine)
+def _clean_up(order: Order, run: Path) -> None:
+    kill_tagged(order.store, order.machine)
     rmtree(run, ignore_errors=True)
     records = Records(Store(order.store))
     spec, machine = records.spec(), records.machine(order.machine)

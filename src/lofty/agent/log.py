@@ -6,6 +6,7 @@ import codecs
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from ..errors import LoftyError
@@ -17,25 +18,52 @@ BUFFER_BYTES = 16 * 2**20
 """What is kept in memory while the store cannot be written (a full disk); beyond it the oldest is dropped, and said."""
 LINE_CHARACTERS = 16_384
 """A longer line is cut into pieces, so that no reader has to hold one whole."""
-_PIECES = re.compile(r"([^\r\n]*)(\r\n|\r|\n)")
+_ENDS = re.compile(r"\r\n|\r|\n")
 
 Stream = Literal["out", "err", "sys"]
+STREAMS: tuple[Stream, ...] = ("out", "err", "sys")
+
+
+class _Begun:
+    """A line without its end yet. Pieces are joined once, however many there are."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self.size = 0
+
+    def append(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
+            self.size += len(text)
+
+    def endswith(self, sign: str) -> bool:
+        return bool(self._pieces) and self._pieces[-1].endswith(sign)
+
+    def pop(self) -> str:
+        """Take back the last sign."""
+        last = self._pieces.pop()
+        self.size -= len(last)
+        self.append(last[:-1])
+        return last[-1]
+
+    def take(self) -> str:
+        whole = "".join(self._pieces)
+        self._pieces, self.size = [], 0
+        return whole
 
 
 class Log:
     """The log of one machine."""
 
-    def __init__(self, store: Store, machine: str) -> None:
-        self._store, self._machine = store, machine
+    def __init__(self, store: Store, machine: str, on_new: Callable[[], None] = lambda: None) -> None:
+        self._store, self._machine, self._on_new = store, machine, on_new
         self._segment = 0
         self._open = bytearray()  # the segment that still grows, as it is in the store
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._dropped = 0
-        self._partial: dict[Stream, str] = {}
-        self._decoders = {
-            stream: codecs.getincrementaldecoder("utf-8")(errors="replace") for stream in ("out", "err", "sys")
-        }
+        self._begun: dict[Stream, _Begun] = {stream: _Begun() for stream in STREAMS}
+        self._decoders = {stream: codecs.getincrementaldecoder("utf-8")(errors="replace") for stream in STREAMS}
 
     def say(self, text: str) -> None:
         """A line of lofty's own."""
@@ -43,26 +71,32 @@ class Log:
 
     def feed(self, stream: Stream, data: bytes) -> None:
         """Raw output of a child, in any pieces."""
-        text = self._partial.pop(stream, "") + self._decoders[stream].decode(data)
+        text = self._decoders[stream].decode(data)
+        begun = self._begun[stream]
+        if begun.endswith("\r"):  # perhaps the first half of \r\n
+            text = f"{begun.pop()}{text}"
         position = 0
-        for piece in _PIECES.finditer(text):
-            if piece[2] == "\r" and piece.end() == len(text):
-                break  # perhaps half of \r\n: wait for the rest
-            self._add(stream, piece[1] + ("\r" if piece[2] == "\r\n" else ""), piece[2][-1])
-            position = piece.end()
-        rest = text[position:]
-        while len(rest) > LINE_CHARACTERS:
-            self._add(stream, rest[:LINE_CHARACTERS], "")
-            rest = rest[LINE_CHARACTERS:]
-        if rest:
-            self._partial[stream] = rest
+        for end in _ENDS.finditer(text):
+            if end[0] == "\r" and end.end() == len(text):
+                break
+            begun.append(text[position : end.start()])
+            self._add(stream, begun.take() + ("\r" if end[0] == "\r\n" else ""), end[0][-1])
+            position = end.end()
+        begun.append(text[position:])
+        while begun.size > LINE_CHARACTERS:
+            whole = begun.take()
+            self._add(stream, whole[:LINE_CHARACTERS], "")
+            begun.append(whole[LINE_CHARACTERS:])
+        if begun.size:
+            self._on_new()
 
     def settle(self) -> None:
         """Let go of unfinished lines: a prompt or a progress bar that has waited long enough."""
-        for stream, text in list(self._partial.items()):
-            del self._partial[stream]
-            bare = text.endswith("\r")
-            self._add(stream, text[:-1] if bare else text, "\r" if bare else "")
+        for stream, begun in self._begun.items():
+            if begun.size:
+                bare = begun.endswith("\r")
+                text = begun.take()
+                self._add(stream, text[:-1] if bare else text, "\r" if bare else "")
 
     def _add(self, stream: Stream, text: str, end: str) -> None:
         tail: Literal["\n", "\r", ""] = "\n" if end == "\n" else "\r" if end == "\r" else ""
@@ -73,11 +107,17 @@ class Log:
         while self._waiting_bytes > BUFFER_BYTES:
             self._waiting_bytes -= len(self._waiting.pop(0))
             self._dropped += 1
+        self._on_new()
 
     @property
     def dirty(self) -> bool:
         """Whether there is something that the store does not have."""
         return bool(self._waiting)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a line waits for its end."""
+        return any(begun.size for begun in self._begun.values())
 
     def flush(self) -> bool:
         """Bring what waits into the store. False when the store cannot be written now; nothing is lost then."""

@@ -27,7 +27,7 @@ from .idle import Activity, Worked, last_active
 from .log import Log
 from .order import Order
 from .probe import fetch
-from .processes import TASK_TAG, kill_tagged, tagged
+from .processes import kill_tagged, tagged
 from .report import Report
 
 
@@ -41,8 +41,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     idle: float
 
 
-HERE = Pace(log=0.1, control=0.25, deadline=1.0, heartbeat=5.0, idle=5.0)
-CLOUD = Pace(log=2.0, control=0.25, deadline=30.0, heartbeat=60.0, idle=10.0)
+HERE = Pace(log=0.1, control=0.5, deadline=1.0, heartbeat=5.0, idle=5.0)
+CLOUD = Pace(log=2.0, control=0.5, deadline=30.0, heartbeat=60.0, idle=10.0)
 
 RESTARTS, RESTART_WINDOW = 3, 600.0
 """A server that dies is started again, but not for ever: so often within so many seconds."""
@@ -50,6 +50,12 @@ RESTARTS, RESTART_WINDOW = 3, 600.0
 PROBE_SECONDS = 0.02
 START_SECONDS = 300.0
 """A server that does not answer by then is taken for dead: a cold disk and a first start need one tenth of it."""
+
+
+UNFINISHED_SECONDS = 0.2
+"""A prompt or a progress bar has no end of line; it is shown after so long."""
+UNWRITABLE_SECONDS = 1.0
+"""Between tries to write the log into a store that refuses it."""
 
 
 class End(msgspec.Struct, frozen=True):
@@ -67,7 +73,8 @@ class Agent:
     def __init__(self, order: Order, records: Records, spec: TaskSpec, machine: Machine, run: Path) -> None:
         self._order, self._records, self._spec, self._run_folder = order, records, spec, run
         self._pace = HERE if records.store.root is not None else CLOUD
-        self._log = Log(records.store, machine.id)
+        self._output = asyncio.Event()
+        self._log = Log(records.store, machine.id, self._output.set)
         self._report = Report(records, spec, machine, run, self._log)
         self._machine = machine
         self._token = records.secret("token") or ""
@@ -94,7 +101,7 @@ class Agent:
         self._report.save()
         await _cancelled(*self._tasks)
         codes = await asyncio.gather(*(one.end() for one in self._children.values()))
-        kill_tagged(self._spec.id, self._machine.id, spare=(watch.pid,))
+        kill_tagged(self._order.store, self._machine.id, spare=(watch.pid,))
         if end.exit_code is None and self._spec.kind == "job" and codes:
             end = msgspec.structs.replace(end, exit_code=codes[0])
         if not self._spec.workdir and self._places is not None:
@@ -254,14 +261,18 @@ class Agent:
     # --- watching ---
 
     async def _ship_log(self) -> None:
-        tick = 0
+        """Woken by output, so that a quiet workspace costs nothing."""
         while True:
+            await self._output.wait()
+            self._output.clear()
             await asyncio.sleep(self._pace.log)
-            tick += 1
-            if tick % 3 == 0:
-                self._log.settle()
             if self._log.dirty and not self._log.flush():
-                await asyncio.sleep(1.0)
+                self._output.set()
+                await asyncio.sleep(UNWRITABLE_SECONDS)
+            elif self._log.unfinished and not self._output.is_set():
+                await asyncio.sleep(UNFINISHED_SECONDS)
+                if not self._output.is_set():
+                    self._log.settle()
 
     async def _control(self) -> None:
         """The person's wishes (a file from the panel), the deadline, the budget."""
@@ -320,7 +331,7 @@ class Agent:
     def _other_processes(self) -> list[psutil.Process]:
         """What runs for the person: everything but Jupyter and TensorBoard themselves."""
         spare = {one.pid for one in self._children.values()}
-        return list(tagged(self._spec.id, self._machine.id, spare))
+        return list(tagged(self._order.store, self._machine.id, spare))
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:
@@ -342,7 +353,7 @@ def run(order_text: str) -> None:
     """Be the agent; returns never."""
     order = msgspec.json.decode(order_text, type=Order)
     folder = paths.make_run_folder(order.machine)
-    watch = keeper.start(order, os.environ[TASK_TAG], folder)
+    watch = keeper.start(order, folder)
     records = Records(Store(order.store))
     spec, machine = records.spec(), records.machine(order.machine)
     if spec is None or machine is None:

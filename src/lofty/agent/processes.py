@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator
 
 import psutil
 
-TASK_TAG = "LOFTY_TASK"
-"""Holds the task's identifier in the environment of everything that runs for it."""
-MACHINE_TAG = "LOFTY_MACHINE"
+TASK_TAG = "LOFTY_STORE"
+"""Holds the URL of the task's store in the environment of everything that runs for it: unlike the identifier, two
+homes of one person never share it."""
+MACHINE_TAG = "LOFTY_MACHINE_ID"
 """Likewise the machine's, for there may be several of one task on one computer."""
 
 

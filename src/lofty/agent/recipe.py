@@ -67,6 +67,7 @@ def command(
     env.update(spec.env)
     env.update(secrets)
     env.update({key: _filled(value, values) for key, value in process.env.items()})
+    env["LOFTY_TASK"] = spec.id
     env["LOFTY_RANK"], env["LOFTY_SIZE"] = str(machine.rank), str(spec.parallelism)
     if places.user.python.parent != places.tools.parent:
         env["PATH"] = f"{places.user.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"

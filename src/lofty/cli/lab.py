@@ -80,7 +80,7 @@ def _lab(
     if not quiet:
         from .browser import open_page
 
-        open_page(first)
+        open_page(first, client.home)
 
 
 command = make("lab")

@@ -90,15 +90,22 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
     arguments = [word for word in arguments if word != "--debug"] if debug else arguments
     failed = 125 if arguments[:1] == ["run"] else None
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:
         outcome: Any = cli.main(arguments, prog_name="lofty", standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that has gone is no error, and not at exit
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         if debug:
             raise
-        return _tell(error.format_message(), _click_hint(error), None, failed or 2)
+        message, hint = _click_message(error), _click_hint(error)
+        if failed and "--json" in words:
+            from .output import failure
+
+            failure(None, "UsageError", message, hint)
+        return _tell(message, hint, None, failed or 2)
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         return 130
@@ -125,6 +132,14 @@ def _tell(message: str, hint: str | None, notes: list[str] | None, code: int) ->
     if hint:
         sys.stderr.write(f"  try: {hint}\n")
     return code
+
+
+def _click_message(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        known = [name for one in error.ctx.command.get_params(error.ctx) for name in one.opts if name.startswith("--")]
+        near = unknown_choice("option", error.option_name, known)
+        return near if near.endswith("?") else f"unknown option '{error.option_name}'"
+    return error.format_message()
 
 
 def _click_hint(error: click.ClickException) -> str:

@@ -16,10 +16,11 @@ def command(name: str | None) -> None:
     from ..api import Client
     from .browser import open_page
 
-    task = Client().get(name, kind="workspace")
+    client = Client()
+    task = client.get(name, kind="workspace")
     if task.state != "running":
         raise UsageError(f"'{task.name}' is {task.state}", hint=f"lofty start {task.name}")
     url = task.url or ""
-    if not open_page(url):
+    if not open_page(url, client.home):
         say("there is no display here; the address is:")
         data(url)

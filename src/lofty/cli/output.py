@@ -47,6 +47,12 @@ def document(value: object) -> None:
     data((msgspec.json.format(raw, indent=2) if sys.stdout.isatty() else raw).decode())
 
 
+def failure(task: str | None, kind: str, message: str, hint: str | None) -> None:
+    """The one document of a `run` that lofty itself could not carry through."""
+    error = {"kind": kind, "message": message, "hint": hint}
+    document({"id": task, "state": "failed", "exit_code": 125, "output": None, "error": error})
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
     """Columns as wide as they need, the last one as it comes; plain text, so that it can be cut and searched."""
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]

@@ -9,7 +9,7 @@ import click
 
 from ..errors import LoftyError, SpecError
 from . import options
-from .output import Progress, document, facts, say
+from .output import Progress, document, facts, failure, say
 
 if TYPE_CHECKING:
     from ..api import Client, Task
@@ -37,14 +37,14 @@ def command(
     from ..api import Client
 
     chosen = options.given(given)
-    client = Client()
-    if dry_run:
-        from .plans import show
-
-        show(client.plan_run(file, args, _parameters(parameters), chosen), as_json=as_json)
-        return 0
     task: Task | None = None
     try:
+        client = Client()
+        if dry_run:
+            from .plans import show
+
+            show(client.plan_run(file, args, _parameters(parameters), chosen), as_json=as_json)
+            return 0
         with Progress(quiet=as_json) as progress:
             task = client.run(file, *args, parameters=_parameters(parameters), progress=progress, **chosen)
         if detach:
@@ -54,14 +54,10 @@ def command(
         say(f"\nThe job goes on. Its output: lofty logs -f {task.name if task else ''}".rstrip())
         say(f"To end it: lofty stop {task.name if task else 'NAME'}")
         return 130
-    except LoftyError as error:
-        if as_json:
-            document(
-                {
-                    "id": task.handle.id if task else None, "state": "failed", "exit_code": 125, "output": None,
-                    "error": {"kind": error.kind, "message": str(error), "hint": error.hint},
-                }
-            )  # fmt: skip
+    except (LoftyError, OSError) as error:
+        if as_json and not isinstance(error, BrokenPipeError):
+            kind, hint = (error.kind, error.hint) if isinstance(error, LoftyError) else ("LoftyError", None)
+            failure(task.handle.id if task else None, kind, str(error), hint)
         raise
 
 

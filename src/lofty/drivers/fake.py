@@ -128,11 +128,12 @@ class _Group(msgspec.Struct):
     instances: list[_Instance] = []
 
 
+_numbers = itertools.count(1)
+_by_home: dict[str, Cloud] = {}
+
+
 class Cloud:
     """The account: shared by every `FakeDriver` made for it, as by several computers."""
-
-    _numbers = itertools.count(1)
-    _by_home: dict[str, Cloud] = {}
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
@@ -140,7 +141,7 @@ class Cloud:
         self.calls: list[str] = []
         """Every call that left for the cloud, such as `create group`."""
         self.lock = threading.RLock()
-        self.name = f"fake-{next(self._numbers)}"
+        self.name = f"fake-{next(_numbers)}"
         self._faults: list[_Fault] = []
         self._objects: dict[tuple[str, str], _Object] = {}
         self._groups: dict[str, _Group] = {}
@@ -148,7 +149,7 @@ class Cloud:
     @classmethod
     def at(cls, home: str) -> Cloud:
         """The one cloud of this process for a home directory: what the registry's driver talks to."""
-        return cls._by_home.setdefault(home, cls())
+        return _by_home.setdefault(home, cls())
 
     def driver(self) -> FakeDriver:
         """Another computer of the account."""

@@ -34,9 +34,13 @@ def create(resources: Sequence[Resource], clock: Clock) -> None:
 
 
 def destroy(resources: Sequence[Resource], clock: Clock) -> list[str]:
-    """Delete all of them, last made first, going on past errors; names what could not be deleted, with the reason."""
-    left = []
+    """Delete all of them, last made first, going on past errors; names what could not be deleted, with the reason.
+    The store goes only when nothing else is left: its record is what the next try finds the task by."""
+    left: list[str] = []
     for resource in reversed(resources):
+        if left and resource.kind == "store":
+            left.append(f"store {resource.name} (kept, it knows the rest)")
+            continue
         try:
             retried(resource.delete, clock)
         except (LoftyError, OSError) as error:

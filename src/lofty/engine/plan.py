@@ -32,6 +32,12 @@ def plan(driver: Driver, spec: TaskSpec) -> Plan:
         raise Unsupported(f"{driver.name} runs one machine a task", hint="leave --parallelism out")
     if spec.workdir and "in-place" not in driver.features:
         raise Unsupported(f"{driver.name} cannot work in a directory of this computer", hint="this is a bug of lofty")
+    if "in-place" not in driver.features:  # on this computer these have no meaning, which the offer says
+        need = spec.need
+        asked = {"spot": need.spot, "gpus": bool(need.gpu) or "+" in need.machine, "regions": bool(need.region)}
+        for feature, wanted in asked.items():
+            if wanted and feature not in driver.features:
+                raise Unsupported(f"{driver.name} has no {feature}", hint="lofty price")
     offers = driver.offers(spec.need)
     if not offers:
         raise NoOffer(f"no machine of {driver.name} fits what was asked for", hint="lofty price")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from ..drivers.base import Driver
 from ..errors import LoftyError
 from ..model.state import ALIVE, ENDED, Cursor, Handle, LogLine, Observation
 from .clock import Clock
-from .retry import retried
+from .retry import TRIES, retried
 
 STOP_PATIENCE = 16.0
 """Seconds given to a machine to end by itself; an agent needs at most 10 for its children."""
@@ -30,8 +31,7 @@ def wait(
     driver: Driver, handle: Handle, clock: Clock, until: Callable[[Observation], bool], pace: float
 ) -> Observation:
     """The first observation that satisfies."""
-    *_, last = watch(driver, handle, clock, until, pace)
-    return last
+    return deque(watch(driver, handle, clock, until, pace), maxlen=1)[0]
 
 
 def is_up(seen: Observation) -> bool:
@@ -59,11 +59,18 @@ def stop(driver: Driver, handle: Handle, clock: Clock, pace: float) -> Observati
 
 def follow(driver: Driver, handle: Handle, clock: Clock, cursor: Cursor, pace: float) -> Iterator[LogLine]:
     """Log lines as they come, to the end of the task, with none lost when the connection was."""
-    over = False
+    over, failures = False, 0
     while True:
-        for line, after in driver.logs(handle, cursor):
-            cursor = after
-            yield line
+        try:
+            for line, after in driver.logs(handle, cursor):
+                cursor, failures = after, 0
+                yield line
+        except LoftyError as error:
+            failures += 1
+            if error.retry_after is None or failures == TRIES:
+                raise
+            clock.sleep(error.retry_after)
+            continue
         if over:
             return
         over = is_over(retried(lambda: driver.observe(handle), clock))

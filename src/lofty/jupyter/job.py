@@ -29,7 +29,11 @@ def typed(text: str) -> Value:
 
 def check_file(path: Path) -> None:
     """`UsageError` unless the file can be read and, where it is a notebook, looks like one."""
-    if not path.exists():
+    try:
+        there = path.exists()
+    except PermissionError:
+        raise UsageError(f"{path} cannot be read", hint=f"chmod u+rx {path.parent}") from None
+    if not there:
         near = _nearest(path)
         raise UsageError(f"there is no file {path}", hint=f"lofty run {near}" if near else "lofty run FILE")
     if not path.is_file():

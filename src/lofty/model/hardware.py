@@ -17,8 +17,9 @@ _NATIVE = re.compile(r"[A-Za-z][A-Za-z0-9]*[._-][A-Za-z0-9._+*-]+|\d+-\d+(\+[a-z
 def check_machine(word: str) -> str:
     """The word itself when it is a generic size or looks like some cloud's own type; `SpecError` otherwise."""
     if word and word.lower() not in WORDS and not _NATIVE.fullmatch(word):
+        near = unknown_choice("machine", word.lower(), WORDS)
         raise SpecError(
-            unknown_choice("machine", word.lower(), list(WORDS)) if len(word) < 12 else f"unknown machine '{word}'",
+            near if near.endswith("?") else f"unknown machine '{word}'",
             hint="use s, m, l or xl, one with a GPU such as m+t4, or a cloud's own type such as g4dn.xlarge",
         )
     return word

@@ -24,7 +24,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise SpecError(
             f"'{name}' cannot be a name: use up to {NAME_LIMIT} of a-z, 0-9 and -, no - at either end",
-            hint=f"try --name {slug(name)}",
+            hint=f"--name {slug(name)}",
         )
     return name
 

@@ -50,7 +50,8 @@ class Store:
         parts = urlsplit(url)
         if parts.scheme == "file":
             self.root: Path | None = Path(unquote(parts.path))
-            self._objects: Any = LocalStore(str(self.root), mkdir=True, automatic_cleanup=True)
+            with _translated(url, ""):
+                self._objects: Any = LocalStore(str(self.root), mkdir=True, automatic_cleanup=True)
             self._prefix = ""
         elif parts.scheme == "memory":
             self.root = None
@@ -180,7 +181,8 @@ def _translated(url: str, key: str) -> Iterator[None]:
     except (BaseError, OSError, ValueError) as error:
         text = _first_line(error)
         hint = "free some space and run the command again" if "No space left" in str(error) else "lofty check"
-        raise StoreError(f"{url}: {key}: {text}", hint=hint) from error
+        where = f"{url}: {key}" if key else url
+        raise StoreError(f"{where}: {text}", hint=hint) from error
 
 
 def _first_line(error: BaseException) -> str:

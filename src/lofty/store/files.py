@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -60,11 +61,12 @@ def push(root: Path, store: Store, exclude: Sequence[str] = ()) -> Report:
     report = Report()
     files: dict[str, File] = {}
     have = {entry.key.rsplit("/", 1)[-1] for entry in store.entries("files/objects")}
-    for path, name in _walk(root, "", (*ALWAYS_LEFT_OUT, *exclude)):
+    for path, name in _walk(root, root, "", (*ALWAYS_LEFT_OUT, *exclude), report.skipped):
         try:
-            files[name] = _push_one(root, path, store, have, report)
-        except OSError:
-            report.skipped.append(name)
+            name.encode()  # JSON has no word for bytes that are no text
+            files[name] = _push_one(path, store, have, report)
+        except (OSError, UnicodeEncodeError):
+            report.skipped.append(ascii(name).strip("'"))
     version, token = _head(store)
     store.put(f"files/manifests/{version + 1:08d}", msgspec.json.encode(Manifest(files)))
     head = msgspec.json.encode(Head(version + 1))
@@ -75,7 +77,7 @@ def push(root: Path, store: Store, exclude: Sequence[str] = ()) -> Report:
     return report
 
 
-def _push_one(root: Path, path: Path, store: Store, have: set[str], report: Report) -> File:
+def _push_one(path: Path, store: Store, have: set[str], report: Report) -> File:
     if path.is_symlink():
         return File(link=str(path.readlink()))
     data = path.read_bytes()
@@ -88,19 +90,35 @@ def _push_one(root: Path, path: Path, store: Store, have: set[str], report: Repo
     return File(digest, len(data), bool(path.stat().st_mode & stat.S_IXUSR))
 
 
-def _walk(folder: Path, prefix: str, exclude: Iterable[str]) -> Iterator[tuple[Path, str]]:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            name = f"{prefix}{entry.name}"
-            if any(fnmatch(entry.name, glob) or fnmatch(name, glob) for glob in exclude):
-                continue
-            if entry.is_symlink():
-                if (Path(entry.path).resolve()).is_relative_to(folder.resolve()):
-                    yield Path(entry.path), name
-            elif entry.is_dir():
-                yield from _walk(Path(entry.path), f"{name}/", exclude)
-            elif entry.is_file():
-                yield Path(entry.path), name
+def _walk(
+    root: Path, folder: Path, prefix: str, exclude: Iterable[str], skipped: list[str]
+) -> Iterator[tuple[Path, str]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda one: one.name)
+    except OSError:
+        skipped.append(prefix)
+        return
+    for entry in entries:
+        name, path = f"{prefix}{entry.name}", Path(entry.path)
+        if any(fnmatch(entry.name, glob) or fnmatch(name, glob) for glob in exclude):
+            continue
+        if entry.is_symlink():
+            if _stays(root, path.parent, str(path.readlink())):
+                yield path, name
+        elif entry.is_dir():
+            yield from _walk(root, path, f"{name}/", exclude, skipped)
+        elif entry.is_file():
+            yield path, name
+
+
+def _stays(root: Path, folder: Path, link: str) -> bool:
+    """Whether a link in a folder can only lead to places below the root, whatever other links there will be: it is
+    relative, and goes up only where it begins."""
+    parts = PurePosixPath(link).parts
+    ups = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    real = os.path.realpath(folder)
+    inside = Path(os.path.normpath(f"{real}/{link}")).is_relative_to(os.path.realpath(root))
+    return bool(parts) and not link.startswith("/") and ".." not in parts[ups:] and inside
 
 
 def manifest(store: Store, version: int | None = None) -> Manifest | None:
@@ -137,8 +155,8 @@ def pull(store: Store, root: Path, base: Manifest | None, suffix: str = "from-th
         here = _describe(target)
         if here == file:
             continue
-        if base is not None and here is not None and here != before:
-            target = target.with_name(f"{target.stem}.{suffix}{target.suffix}")
+        if base is not None and here not in (None, before):
+            target = _beside(target, suffix, file)
             report.kept.append(str(target.relative_to(root)))
         _write(store, root, target, file)
         report.written += 1
@@ -146,27 +164,47 @@ def pull(store: Store, root: Path, base: Manifest | None, suffix: str = "from-th
     return report
 
 
+def _beside(target: Path, suffix: str, file: File) -> Path:
+    """A name near the target that is free, or holds that very file already."""
+    for number in count(1):
+        tag = f"{suffix}-{number}" if number > 1 else suffix
+        found = target.with_name(f"{target.stem}.{tag}{target.suffix}")
+        if _describe(found) in (None, file):
+            return found
+    raise AssertionError("unreachable")
+
+
+_DIRECTORY = File(hash="(a directory)")
+
+
 def _describe(path: Path) -> File | None:
     if path.is_symlink():
         return File(link=str(path.readlink()))
     if not path.is_file():
-        return None
+        return _DIRECTORY if path.is_dir() else None
     data = path.read_bytes()
     digest = hashlib.blake2b(data, digest_size=20).hexdigest()
     return File(digest, len(data), bool(path.stat().st_mode & stat.S_IXUSR))
 
 
 def _write(store: Store, root: Path, target: Path, file: File) -> None:
-    if not target.parent.resolve().is_relative_to(root.resolve()):
+    if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(root)):
         raise StoreError(f"{target} would lie outside {root}: refused")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreError(f"{target} cannot be written: {error.filename} is a file here", hint="move it away") from error
     partial = target.with_name(f".{target.name}.lofty-part")
+    partial.unlink(missing_ok=True)  # of a transfer that was killed
     if file.link:
-        if not (target.parent / file.link).resolve().is_relative_to(root.resolve()):
+        if not _stays(root, target.parent, file.link):
             raise StoreError(f"{target} links to a place outside {root}: refused")
         partial.symlink_to(file.link)
     else:
-        data = store.get(f"files/objects/{file.hash}")
+        try:
+            data = store.get(f"files/objects/{file.hash}")
+        except KeyError:
+            data = b""
         if hashlib.blake2b(data, digest_size=20).hexdigest() != file.hash:
             raise StoreError(f"{target.name} came damaged out of the store")
         partial.write_bytes(data)
@@ -175,9 +213,12 @@ def _write(store: Store, root: Path, target: Path, file: File) -> None:
 
 
 def check_path(name: str) -> None:
-    """A path that a store names is untrusted: `StoreError` unless it stays below the directory."""
+    """A path that a store names is untrusted: `StoreError` unless it stays below the directory, and is none that
+    `push` would have left out: a `.git` from elsewhere brings programs along."""
     parts = PurePosixPath(name).parts
-    if not name or name.startswith(("/", "\\")) or ".." in parts or "\0" in name or ":" in parts[0][1:2]:
+    odd = str(PurePosixPath(name)) != name or not parts or name.startswith("/") or ".." in parts or "\0" in name
+    foreign = os.name == "nt" and any(sign in name for sign in ":\\")
+    if odd or foreign or any(fnmatch(part, glob) for part in parts for glob in ALWAYS_LEFT_OUT):
         raise StoreError(f"the store names the path {name!r}: refused")
 
 

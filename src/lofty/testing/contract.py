@@ -13,6 +13,7 @@ The other members may be overridden where a driver's jobs are written differentl
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,11 +30,12 @@ from ..errors import SpecError, Stale, Unsupported
 from ..model import ids
 from ..model.hardware import SIZES, WORDS
 from ..model.spec import Need, Process, TaskSpec
-from ..model.state import ALIVE, ENDED, Cursor, LogLine, Observation
+from ..model.state import ALIVE, ENDED, Cursor, Handle, LogLine, Observation
 from ..store.base import Store
 from ..store.records import Records
 
-OWNER = "contract"
+OWNER = f"contract-{os.getpid()}"
+"""Not the same in two runs side by side: machines of one computer are told apart by their task alone."""
 SAID = "".join(f"line {number}\n" for number in range(1, 21))
 
 
@@ -79,7 +81,7 @@ class DriverContract:
         """A task of the driver that runs a process in a place of its own."""
         return TaskSpec(
             id=ids.identifier(OWNER, name), name=name, owner=OWNER, kind="job", created=clock.now(), on=driver.name,
-            processes=(process,),
+            processes=(process,), source="/contract",
         )  # fmt: skip
 
     def job(self, driver: Driver, clock: Clock, name: str = "one") -> TaskSpec:
@@ -92,7 +94,7 @@ class DriverContract:
         words = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo line $i; done; exec sleep 1000"
         return self.task(driver, clock, Process(name="job", argv=("sh", "-c"), args=(words,)), name)
 
-    def running(self, task_id: str) -> int:
+    def running(self, handle: Handle) -> int:
         """How many processes or machines there are of a task, told by other means than the driver's."""
         raise NotImplementedError
 
@@ -179,7 +181,10 @@ class DriverContract:
 
     def test_what_is_not_claimed_is_refused(self, driver: Driver, clock: Clock) -> None:
         spec = self.job(driver, clock)
-        unclaimed = {"parallelism": {"parallelism": 2}, "in-place": {"workdir": "/tmp"}}  # noqa: S108 (a word)
+        unclaimed: dict[str, dict[str, object]] = {
+            "parallelism": {"parallelism": 2},
+            "in-place": {"workdir": "/somewhere"},
+        }
         for feature, change in unclaimed.items():
             wanted = msgspec.structs.replace(spec, **change)
             if feature in driver.features:
@@ -277,11 +282,11 @@ class DriverContract:
         driver.scale(planned.handle, 1, None)
         again = driver.observe(planned.handle)
         assert [one.id for one in again.machines] == [one.id for one in seen.machines]
-        assert self.running(planned.spec.id) > 0
+        assert self.running(planned.handle) > 0
         for computer in (driver, elsewhere):
             computer.scale(planned.handle, 0, None)
         seen = self.until(driver, planned, clock, "stopped")
-        assert self.running(planned.spec.id) == 0
+        assert self.running(planned.handle) == 0
         driver.scale(planned.handle, 0, None)
         assert driver.observe(planned.handle).state == "stopped"
 
@@ -314,9 +319,7 @@ class DriverContract:
         driver.scale(planned.handle, 1, None)
         assert driver.observe(planned.handle).deadline is None
 
-    def test_the_deadline_ends_the_machine_with_nobody_watching(
-        self, driver: Driver, clock: Clock, make: Make
-    ) -> None:
+    def test_the_deadline_ends_the_machine_with_nobody_watching(self, driver: Driver, clock: Clock, make: Make) -> None:
         planned = make(self.server(driver, clock))
         driver.scale(planned.handle, 1, None)
         self.until(driver, planned, clock, "running")
@@ -324,7 +327,7 @@ class DriverContract:
         seen = self.until(driver, planned, clock, "failed")
         assert seen.machines[0].error == "LimitReached"
         assert "deadline" in seen.reason
-        assert self.running(planned.spec.id) == 0
+        assert self.running(planned.handle) == 0
 
     # --- logs -------------------------------------------------------------------------------------------------
 
@@ -375,7 +378,7 @@ class DriverContract:
         Records(store).put_secret("env", '{"API_KEY": "s3cr3t-value"}')
         driver.scale(planned.handle, 1, None)
         self.until(driver, planned, clock, "succeeded")
-        keys = [entry.key for entry in store.list()]
+        keys = [entry.key for entry in store.entries()]
         assert "task.json" in keys
         assert [key for key in keys if b"s3cr3t-value" in store.get(key)] == ["private/env"]
 
@@ -394,7 +397,7 @@ class DriverContract:
         self.until(driver, planned, clock, "running")
         # By another computer, which knows no more than the names.
         assert apply.destroy(elsewhere.resources(planned.spec, None), clock) == []
-        assert self.running(planned.spec.id) == 0
+        assert self.running(planned.handle) == 0
         assert_gone(driver, planned.resources)
         assert driver.observe(planned.handle).state == "gone"
         assert list(driver.logs(planned.handle, Cursor())) == []

@@ -112,7 +112,7 @@ class LocalDriver:
         own = [_Directory(self._home / "state" / task.id)]
         if not task.workdir:
             own.append(_Directory(self._home / "work" / task.id))
-        return [_TaskStore(self._stores / task.id, task), *own, _Processes(task.id)]
+        return [_TaskStore(self._stores / task.id, task), *own, _Processes((self._stores / task.id).as_uri())]
 
     def find(self, owner: str) -> Sequence[Record]:
         """Tasks are the directories of the store."""
@@ -169,7 +169,7 @@ class LocalDriver:
             return handle
         records.put_deadline(deadline)
         if not any(machine.state in ALIVE for machine in present):
-            _clear_away(handle.id, present)  # what a killed agent may have left
+            _clear_away(handle.store, present)  # what a killed agent may have left
             number = int(present[0].id.partition(".")[0]) + 1 if present else 1
             for rank in range(machines):
                 self._start(handle, records, f"{number:04d}.{rank}", rank)
@@ -191,7 +191,7 @@ class LocalDriver:
             cache=self._cache,
             detach=True,
         )
-        environ = {**self._environ, processes.TASK_TAG: handle.id, processes.MACHINE_TAG: machine_id}
+        environ = {**self._environ, processes.TASK_TAG: handle.store, processes.MACHINE_TAG: machine_id}
         with errors.open("wb") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "lofty.agent", msgspec.json.encode(order).decode()],
@@ -209,7 +209,7 @@ class LocalDriver:
             if machine.state in ALIVE and machine.pid is not None:
                 asked = _asked(Path(records.store.root or self._home) / "machines" / machine.id / "asked-to-end")
                 if asked > TERM_GRACE:
-                    _clear_away(handle.id, [machine])
+                    _clear_away(handle.store, [machine])
                     machine.state, machine.reason = (
                         "stopped",
                         "it did not end by itself and was ended by force",
@@ -219,7 +219,7 @@ class LocalDriver:
                 else:
                     _terminate(machine.pid)
         if not any(machine.state in ALIVE for machine in present):
-            _clear_away(handle.id, present)
+            _clear_away(handle.store, present)
             for machine in present:
                 if machine.state == "lost":
                     records.put_machine(machine)
@@ -291,8 +291,8 @@ class _Processes:
 
     kind = "processes"
 
-    def __init__(self, task_id: str) -> None:
-        self.name = task_id
+    def __init__(self, store: str) -> None:
+        self.name = store
 
     def read(self) -> bool:
         return next(processes.tagged(self.name), None) is not None
@@ -304,9 +304,9 @@ class _Processes:
         processes.kill_tagged(self.name)
 
 
-def _clear_away(task: str, machines: Sequence[Machine]) -> None:
+def _clear_away(store: str, machines: Sequence[Machine]) -> None:
     """End whatever still runs of a task that has no agent, and remove its short-lived directories."""
-    processes.kill_tagged(task)
+    processes.kill_tagged(store)
     for machine in machines:
         if Path(machine.run).name.startswith("lofty-"):
             rmtree(machine.run, ignore_errors=True)
