@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from ..conftest import Lofty, eventually
-from .support import processes
+from .support import OPEN, processes
 
 
 @pytest.fixture
@@ -18,6 +18,8 @@ def lofty(lofty: Lofty) -> Iterator[Lofty]:
     name, so each test is another owner."""
     lofty.environ["LOFTY_OWNER"] = f"test-{uuid.uuid4().hex[:12]}"
     yield lofty
+    while OPEN:
+        OPEN.pop().close()
     lofty("down", "--all", "-y", "--discard")
     eventually(lambda: not processes(lofty), 5, check=False)
     left = []

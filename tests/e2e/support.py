@@ -142,6 +142,10 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return data
 
 
+OPEN: list[socket.socket] = []
+"""Websockets of the test that runs; the fixture closes them at its end."""
+
+
 class Kernel:
     """A kernel, driven as an open page drives it."""
 
@@ -156,6 +160,7 @@ class Kernel:
         )
         assert isinstance(made, socket.socket), made
         self._connection = made
+        OPEN.append(made)
 
     def close(self) -> None:
         """Close the tab; the kernel goes on."""
@@ -262,11 +267,12 @@ def printed(notebook: Path) -> list[str]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[str, int, int]]:
-    """Everything below a directory, by name: content, time of change, mode."""
+    """Everything below a directory, by name: content, time of change, mode. Bytecode that Python itself writes beside
+    what the user's code imports is left out."""
     found = {}
     for path in sorted([folder, *folder.rglob("*")]):
         name = str(path.relative_to(folder))
-        if ".ipynb_checkpoints" in path.parts:
+        if {".ipynb_checkpoints", "__pycache__"} & set(path.parts):
             continue
         status = path.lstat()
         content = (
@@ -276,8 +282,14 @@ def snapshot(folder: Path) -> dict[str, tuple[str, int, int]]:
             if path.is_file()
             else "directory"
         )
-        found[name] = (content, status.st_mtime_ns, stat.S_IMODE(status.st_mode))
+        changed = 0 if content == "directory" else status.st_mtime_ns  # what a directory holds is listed anyway
+        found[name] = (content, changed, stat.S_IMODE(status.st_mode))
     return found
+
+
+def private(path: Path, top: Path) -> bool:
+    """Whether nobody else can read a file: by its own mode, or that of a directory on the way from `top`."""
+    return any(one.lstat().st_mode & 0o077 == 0 for one in (path, *path.parents) if one.is_relative_to(top))
 
 
 def processes(lofty: Lofty) -> list[psutil.Process]:

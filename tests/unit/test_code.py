@@ -51,7 +51,9 @@ def test_most_functions_are_much_shorter() -> None:
 def test_whatever_is_public_says_what_it_is(path: Path) -> None:
     tree = ast.parse(path.read_text())
     missing = [] if ast.get_docstring(tree) or path.name == "py.typed" else ["the module"]
-    for parent in (tree, *(node for node in tree.body if isinstance(node, ast.ClassDef) and public(node.name))):
+    parents: list[ast.Module | ast.ClassDef] = [tree]
+    parents += (node for node in tree.body if isinstance(node, ast.ClassDef) and public(node.name))
+    for parent in parents:
         for node in parent.body:
             known = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
             if known and public(node.name) and not ast.get_docstring(node):
