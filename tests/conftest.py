@@ -3,6 +3,7 @@ the end for anything left behind."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -35,7 +36,7 @@ def _guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["LT_GUARD_LOG"] = str(log)
     os.environ["PYTHONPATH"] = str(GUARD)
     sys.path.insert(0, str(GUARD))
-    import sitecustomize  # noqa: F401 (this process too)
+    importlib.import_module("sitecustomize")  # this process too
 
     yield
     assert not log.exists(), log.read_text()

@@ -36,8 +36,10 @@ def main() -> None:
         # Resolved once with a network, so that uv has the metadata and wheels for the same questions without one.
         for packages in FOR_TESTS:
             target = Path(scratch, "venv")
-            subprocess.run([find_uv(), "venv", "-q", "--clear", "--seed", "--python", sys.executable, target], check=True)
-            install = [find_uv(), "pip", "install", "-q", "--python", target / "bin" / "python"]
+            subprocess.run(
+                [find_uv(), "venv", "-q", "--clear", "--seed", "--python", sys.executable, target], check=True
+            )
+            install: list[str | Path] = [find_uv(), "pip", "install", "-q", "--python", target / "bin" / "python"]
             subprocess.run([*install, *packages], check=True, cwd=ROOT)
 
 

@@ -25,6 +25,7 @@ from .drivers.base import Driver, Settings
 from .engine import apply, sweep
 from .engine.clock import Clock
 from .engine.plan import Plan, plan
+from .engine.retry import retried
 from .errors import (
     Ambiguous,
     Conflict,
@@ -106,7 +107,7 @@ class Client:
         source, chosen = self._lab_request(path, options)
         name = ids.check_name(chosen.name) if chosen.name else ids.slug(source.name)
         spec = request.workspace_spec(source, chosen, self._identity(name, chosen.on))
-        return plan(self.driver(chosen.on), spec)
+        return self._plan(spec)
 
     def plan_run(
         self,
@@ -116,8 +117,8 @@ class Client:
         options: Mapping[str, Any],
     ) -> Plan:
         """What `run` would make."""
-        spec, chosen = self.job_request(file, args, values, options)
-        return plan(self.driver(chosen.on), spec)
+        spec, _ = self.job_request(file, args, values, options)
+        return self._plan(spec)
 
     def _lab_request(self, path: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple[Path, config.Options]:
         source = request.folder(path)
@@ -142,7 +143,7 @@ class Client:
             if self._find(name, self.driver(chosen.on)):
                 raise Conflict(f"there is a task '{name}' already", hint=f"lofty down {name}, or another --name")
         else:
-            taken = [record.spec.name for record in self.driver(chosen.on).find(self.owner) if record.spec]
+            taken = [record.spec.name for record in self._records(self.driver(chosen.on)) if record.spec]
             name = ids.numbered(path.stem, taken)
         identity = self._identity(name, chosen.on)
         return request.job_spec(path, source, chosen, identity, args, values), chosen
@@ -161,7 +162,7 @@ class Client:
     def _bring_up(self, spec: TaskSpec, chosen: config.Options, progress: Progress) -> Task:
         """Create, fill and start a task, and wait until it is up; when that fails, nothing of it is left."""
         driver = self.driver(spec.on)
-        made = plan(driver, spec)
+        made = self._plan(spec)
         task = Task(self, Record(handle=made.handle, spec=made.spec))
         for note in (*made.offer.notes, *_unused(spec, driver)):
             progress(Step("note", note))
@@ -219,7 +220,7 @@ class Client:
 
     def tasks(self) -> list[Task]:
         """Every task of this owner, everywhere."""
-        return [Task(self, record) for driver in self._everywhere() for record in driver.find(self.owner)]
+        return [Task(self, record) for driver in self._everywhere() for record in self._records(driver)]
 
     def get(self, name: str | None = None, kind: str | None = None) -> Task:
         """The task of that name, or whose name begins so; without a name, the only one there is."""
@@ -239,9 +240,15 @@ class Client:
         known = sorted(task.name for task in tasks)
         raise NotFound(errors.unknown_choice(what, name or "", known), hint="lofty ls")
 
+    def _records(self, driver: Driver) -> Sequence[Record]:
+        return retried(lambda: driver.find(self.owner), self.clock)
+
+    def _plan(self, spec: TaskSpec) -> Plan:
+        return retried(lambda: plan(self.driver(spec.on), spec), self.clock)
+
     def _find(self, name: str, driver: Driver) -> Record | None:
         task_id = ids.identifier(self.owner, name)
-        return next((record for record in driver.find(self.owner) if record.handle.id == task_id), None)
+        return next((record for record in self._records(driver) if record.handle.id == task_id), None)
 
     def sweep(self, *, dry_run: bool = False) -> tuple[list[str], list[str]]:
         """Remove what was left behind; gives what was removed (or would be), and what was only found."""
@@ -250,7 +257,7 @@ class Client:
         removed: list[str] = []
         kept: list[str] = []
         for driver in self._everywhere():
-            for leftover in sweep.leftovers(driver, driver.find(self.owner), self.clock):
+            for leftover in sweep.leftovers(driver, self._records(driver), self.clock):
                 left = [] if dry_run or not leftover.safe else sweep.remove(driver, leftover, self.clock)
                 (removed if leftover.safe and not left else kept).append(leftover.text)
         for folder in environment.stale(self.cache):

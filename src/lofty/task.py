@@ -13,6 +13,7 @@ from .bindings import Binding, Bindings
 from .drivers.base import Driver
 from .engine import apply, watch
 from .engine.clock import Clock
+from .engine.retry import retried
 from .errors import Conflict, LoftyError, NotFound, TaskFailed, UsageError
 from .jupyter import workspace
 from .model.spec import TaskSpec
@@ -89,7 +90,10 @@ class Task:
 
     def observe(self) -> Observation:
         """How it stands now."""
-        return self._driver.observe(self.handle)
+        return retried(lambda: self._driver.observe(self.handle), self._context.clock)
+
+    def _scale(self, machines: int, deadline: float | None) -> None:
+        retried(lambda: self._driver.scale(self.handle, machines, deadline), self._context.clock)
 
     @property
     def state(self) -> str:
@@ -138,12 +142,12 @@ class Task:
             if self.kind == "job" and seen.machines:
                 raise UsageError(f"the job '{self.name}' has ended ({seen.state})", hint="lofty run FILE")
             if seen.state == "lost":
-                self._driver.scale(self.handle, 0, None)  # what a killed agent left behind holds the port
+                self._scale(0, None)  # what a killed agent left behind holds the port
             if self.spec.port and not loopback.is_free(self.spec.port):
                 hint = f"end that program, or: lofty down {self.name}, then lofty lab {self.spec.source}"
                 raise port_taken(self.spec.port, hint)
             deadline = self._context.clock.now() + self.spec.timeout if self.spec.timeout else None
-            self._driver.scale(self.handle, self.spec.parallelism, deadline)
+            self._scale(self.spec.parallelism, deadline)
         self._await_up(progress)
         return self
 
@@ -154,7 +158,7 @@ class Task:
         failed = next((machine for machine in seen.machines if machine.error), None)
         if seen.state == "failed" and failed is not None and failed.exit_code is None:
             kind = getattr(errors, failed.error, TaskFailed)
-            raise kind(failed.reason, hint=_HINTS.get(failed.error, f"lofty logs {self.name}"))
+            raise kind(failed.reason, hint=failed.hint or f"lofty logs {self.name}")
         if self.kind == "workspace" and seen.state != "running":
             raise TaskFailed(
                 f"'{self.name}' did not start: {seen.reason or seen.state}",
@@ -202,7 +206,7 @@ class Task:
         seen = self.observe()
         if seen.state not in ALIVE:
             raise UsageError(f"'{self.name}' is not running", hint=f"lofty start {self.name}")
-        self._driver.scale(self.handle, self.spec.parallelism, self._context.clock.now() + seconds)
+        self._scale(self.spec.parallelism, self._context.clock.now() + seconds)
         return self
 
     def pull(self, to: str | os.PathLike[str] | None = None) -> files.Report:
@@ -213,7 +217,8 @@ class Task:
         if to is None and binding is None:
             raise UsageError(f"no directory here belongs to '{self.name}'", hint=f"lofty pull {self.name} --to DIR")
         store = self.records.store
-        base = files.manifest(store, binding.version) if binding else None
+        # Into a folder that it did not come from, nothing is known to be unchanged: what lies there is kept.
+        base = files.manifest(store, binding.version) if binding and to is None else files.Manifest({})
         root = Path(to).expanduser().resolve() if to is not None else Path(binding.directory if binding else "")
         report = files.pull(store, root, base, suffix=self.name)
         if to is None and binding is not None:
@@ -275,9 +280,7 @@ class _Reporter:
                     self._progress(Step(stage.name, stage.note, stage.ended - stage.started))
 
 
-_HINTS = {"EnvironmentFailed": "mend the requirements of the folder and run the command again"}
-
-
 def port_taken(port: int, hint: str) -> Conflict:
+    """The error for a port that something else holds, with its holder where the system tells."""
     who = loopback.holder(port)
     return Conflict(f"port {port} is in use" + (f" by {who}" if who else ""), hint=hint)

@@ -79,6 +79,8 @@ COLOURED = """canvas => {
 
 def await_idle(page: Page) -> None:
     """The notebook in front has a kernel that waits for work."""
+    # Without a kernel the light says idle too.
+    expect(page.locator(".jp-Toolbar-kernelName:visible").first).to_contain_text("Python 3", timeout=40_000)
     light = page.locator(".jp-Notebook-ExecutionIndicator:visible").first
     expect(light).to_have_attribute("data-status", "idle", timeout=40_000)
 

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import sys
+from pathlib import Path
 
 _LOG = os.environ.get("LT_GUARD_LOG", "")
 
@@ -27,7 +28,7 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         return
     if not _allowed(host):
         if _LOG:
-            with open(_LOG, "a") as log:
+            with Path(_LOG).open("a") as log:
                 log.write(f"{event} {host} by {sys.argv[:2]}\n")
         raise PermissionError(f"the test suite may not reach {host}")
 

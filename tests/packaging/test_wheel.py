@@ -10,6 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+FROM_THE_WHEEL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import lofty
+from lofty.cli.main import run
+print(lofty.__file__)
+sys.exit(run(["--version"]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +50,7 @@ def test_it_is_light(wheel: Path) -> None:
 
 def test_it_works_where_it_is_all_there_is(wheel: Path, tmp_path: Path) -> None:
     """Run from the wheel itself, not from the source tree beside it."""
-    command = [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, sys.argv[1]); "
-               "import lofty; from lofty.cli.main import run; print(lofty.__file__); sys.exit(run(['--version']))"]  # fmt: skip
-    done = subprocess.run([*command, str(wheel)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-I", "-c", FROM_THE_WHEEL, str(wheel)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert str(wheel) in done.stdout
     assert "lofty 0." in done.stdout

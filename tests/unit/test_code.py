@@ -55,9 +55,8 @@ def test_whatever_is_public_says_what_it_is(path: Path) -> None:
     parents += (node for node in tree.body if isinstance(node, ast.ClassDef) and public(node.name))
     for parent in parents:
         for node in parent.body:
-            known = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            if known and public(node.name) and not ast.get_docstring(node):
-                missing.append(node.name)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                missing += [node.name] if public(node.name) and not ast.get_docstring(node) else []
     tests = label(path) == "src/lofty/testing/contract.py"  # a test's name is its sentence
     assert [name for name in missing if not (tests and name.startswith("test_"))] == []
 

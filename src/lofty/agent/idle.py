@@ -64,7 +64,9 @@ class Worked:
                 used[process.pid, process.create_time()] = times.user + times.system
             except psutil.Error:
                 continue
-        spent = sum(total - self._seen.get(who, 0.0 if self._time else total) for who, total in used.items())
+        spent = sum(
+            total - self._seen.get(who, 0.0 if self._time is not None else total) for who, total in used.items()
+        )
         elapsed = now - self._time if self._time is not None else 0.0
         self._seen, self._time = used, now
         return elapsed > 0 and spent / elapsed > CPU_SHARE

@@ -18,7 +18,6 @@ from ..store.records import Records
 from .order import Order
 from .processes import kill_tagged
 
-
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

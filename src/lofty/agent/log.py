@@ -98,6 +98,12 @@ class Log:
                 text = begun.take()
                 self._add(stream, text[:-1] if bare else text, "\r" if bare else "")
 
+    def close(self) -> None:
+        """Nothing more will come: let go of everything, half a character included."""
+        for stream in STREAMS:
+            self._begun[stream].append(self._decoders[stream].decode(b"", final=True))
+        self.settle()
+
     def _add(self, stream: Stream, text: str, end: str) -> None:
         tail: Literal["\n", "\r", ""] = "\n" if end == "\n" else "\r" if end == "\r" else ""
         line = LogLine(machine=self._machine, time=time.time(), stream=stream, text=text, end=tail)

@@ -65,6 +65,7 @@ class End(msgspec.Struct, frozen=True):
     reason: str = ""
     exit_code: int | None = None
     error: str = ""
+    hint: str = ""
 
 
 class Agent:
@@ -107,13 +108,13 @@ class Agent:
         if not self._spec.workdir and self._places is not None:
             end = await self._bring_back(end, self._places.workdir)
         await _cancelled(shipping)
-        self._log.settle()
+        self._log.close()
         self._log.flush()
         watch.dismiss()
         rmtree(self._run_folder, ignore_errors=True)
         machine = self._machine
         machine.state, machine.reason, machine.error = end.state, end.reason, end.error
-        machine.exit_code = end.exit_code
+        machine.exit_code, machine.hint = end.exit_code, end.hint
         self._report.last_word()
 
     def _finish(self, end: End) -> None:
@@ -132,7 +133,7 @@ class Agent:
             await work
         except LoftyError as error:
             self._log.say(f"error: {error}")
-            self._finish(End("failed", str(error), error=error.kind))
+            self._finish(End("failed", str(error), error=error.kind, hint=error.hint or ""))
         except Exception as error:  # noqa: BLE001 (the last resort: a bug of ours must end the task, not hide)
             traceback.print_exc()
             self._finish(End("failed", f"the agent broke: {error!r}", error="LoftyError"))

@@ -109,7 +109,10 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # click turns the first into the second; otherwise it exits by itself only when a shell completes words.
+        if "_LOFTY_COMPLETE" in os.environ:
+            raise
         # The reader of a pipe has seen enough; nothing is wrong, and nothing more can be said there.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -47,6 +47,8 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Why it is in that state, in words for a person; empty where the state says it all."""
     error: str = ""
     """The kind of error when it failed for lofty's reasons and not the user's: a class name of `lofty.errors`."""
+    hint: str = ""
+    """The command to run next, where the agent knows one."""
     exit_code: int | None = None
     started: float | None = None
     ended: float | None = None

@@ -50,15 +50,24 @@ class Store:
         parts = urlsplit(url)
         if parts.scheme == "file":
             self.root: Path | None = Path(unquote(parts.path))
-            with _translated(url, ""):
-                self._objects: Any = LocalStore(str(self.root), mkdir=True, automatic_cleanup=True)
+            self._made: Any = None
             self._prefix = ""
         elif parts.scheme == "memory":
             self.root = None
-            self._objects = _memories.setdefault(parts.netloc, MemoryStore())
+            self._made = _memories.setdefault(parts.netloc, MemoryStore())
             self._prefix = parts.path.strip("/")
         else:
             raise SpecError(f"'{url}' is not a store that lofty knows", hint="use file:///… or memory://…")
+
+    @property
+    def _objects(self) -> Any:
+        """obstore's store. A directory is made by the first write, never by looking."""
+        if self._made is None:
+            self._made = LocalStore(str(self.root), mkdir=True, automatic_cleanup=True)
+        return self._made
+
+    def _is_there(self) -> bool:
+        return self._made is not None or (self.root is not None and self.root.is_dir())
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
@@ -69,6 +78,8 @@ class Store:
 
     def read(self, key: str) -> tuple[bytes, str]:
         """The bytes under a key and their version, for `swap`."""
+        if not self._is_there():
+            raise KeyError(key)
         with _translated(self.url, key):
             result = obstore.get(self._objects, self._path(key))
             return bytes(result.bytes()), result.meta["e_tag"] or ""
@@ -118,6 +129,8 @@ class Store:
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Everything under a prefix that ends at a `/`."""
+        if not self._is_there():
+            return
         with _translated(self.url, prefix):
             for page in obstore.list(self._objects, self._path(prefix) or None):
                 for meta in page:
@@ -126,6 +139,8 @@ class Store:
 
     def folders(self, prefix: str = "") -> list[str]:
         """Names of the groups directly under a prefix, without the prefix."""
+        if not self._is_there():
+            return []
         with _translated(self.url, prefix):
             found = obstore.list_with_delimiter(self._objects, self._path(prefix) or None)
             return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
@@ -147,6 +162,7 @@ class Store:
             import shutil
 
             shutil.rmtree(self.root, ignore_errors=True)
+            self._made = None
             (self.root.parent / f".{self.root.name}.lock").unlink(missing_ok=True)
         else:
             self.delete([entry.key for entry in self.entries()])

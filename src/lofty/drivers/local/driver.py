@@ -301,7 +301,7 @@ class _Processes:
         return
 
     def delete(self) -> None:
-        processes.kill_tagged(self.name)
+        _clear_away(self.name, Records(Store(self.name)).machines())
 
 
 def _clear_away(store: str, machines: Sequence[Machine]) -> None:
