@@ -26,6 +26,7 @@ SETTINGS = {
     "LOFTY_CACHE": "where lofty keeps environments, which can be made again (default: the system's cache)",
     "LOFTY_OWNER": "whose tasks are meant (default: your user name)",
     "LOFTY_UV": "the `uv` to use (default: the one installed with lofty, else the one on PATH)",
+    "_LOFTY_COMPLETE": "`bash_source`, `zsh_source` or `fish_source`: `lofty` then prints the completion for that shell",
 }
 GIVEN = {
     "LOFTY_TASK": "the identifier of the task",
@@ -146,7 +147,7 @@ def _variables() -> Iterator[str]:
     yield from _table(("variable", "meaning"), *((f"`{name}`", text) for name, text in GIVEN.items()))
     known = {*SETTINGS, *GIVEN, *(f"LOFTY_{option.name.upper()}" for option in config.OPTIONS)}
     text = "".join(path.read_text() for path in SOURCES.rglob("*.py"))
-    unknown = set(re.findall(r"LOFTY_[A-Z]+(?:_[A-Z]+)*", text)) - known
+    unknown = set(re.findall(r"_?LOFTY_[A-Z]+(?:_[A-Z]+)*", text)) - known
     if unknown:
         raise LookupError(f"docs/generate.py does not explain {', '.join(sorted(unknown))}")
 

@@ -28,25 +28,29 @@ def alive(pid: int | None, birth: float | None) -> bool:
         return False
 
 
-def tagged(task: str, machine: str | None = None, spare: Collection[int] = ()) -> Iterator[psutil.Process]:
-    """Every live process of a task, or of one machine of it; this one and those in `spare` excepted."""
+def tagged(
+    task: str, machine: str | None = None, spare: Collection[int] = (), before: str = ""
+) -> Iterator[psutil.Process]:
+    """Every live process of a task, or of one machine of it, or of the machines that sort `before` one; this one and
+    those in `spare` excepted."""
     for process in psutil.process_iter():
         if process.pid == os.getpid() or process.pid in spare:
             continue
         try:
             tags = process.environ()
             mine = tags.get(TASK_TAG) == task and machine in (None, tags.get(MACHINE_TAG))
+            mine = mine and (not before or tags.get(MACHINE_TAG, "") < before)
             if mine and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
         except (psutil.Error, OSError):
             continue  # gone meanwhile, or somebody else's
 
 
-def kill_tagged(task: str, machine: str | None = None, spare: Collection[int] = ()) -> int:
+def kill_tagged(task: str, machine: str | None = None, spare: Collection[int] = (), before: str = "") -> int:
     """End everything of a task at once, until a look around finds nothing more; gives how many there were."""
     count = 0
     for _ in range(250):  # a process may fork while it is being looked for
-        found = list(tagged(task, machine, spare))
+        found = list(tagged(task, machine, spare, before))
         if not found:
             break
         for process in found:

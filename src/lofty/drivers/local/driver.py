@@ -169,8 +169,10 @@ class LocalDriver:
             return handle
         records.put_deadline(deadline)
         if not any(machine.state in ALIVE for machine in present):
-            _clear_away(handle.store, present)  # what a killed agent may have left
             number = int(present[0].id.partition(".")[0]) + 1 if present else 1
+            # What a killed agent may have left; never what another process, doing the same at this moment, has just
+            # started.
+            _clear_away(handle.store, present, before=f"{number:04d}")
             for rank in range(machines):
                 self._start(handle, records, f"{number:04d}.{rank}", rank)
         return handle
@@ -304,9 +306,9 @@ class _Processes:
         _clear_away(self.name, Records(Store(self.name)).machines())
 
 
-def _clear_away(store: str, machines: Sequence[Machine]) -> None:
+def _clear_away(store: str, machines: Sequence[Machine], before: str = "") -> None:
     """End whatever still runs of a task that has no agent, and remove its short-lived directories."""
-    processes.kill_tagged(store)
+    processes.kill_tagged(store, before=before)
     for machine in machines:
         if Path(machine.run).name.startswith("lofty-"):
             rmtree(machine.run, ignore_errors=True)
