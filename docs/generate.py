@@ -26,7 +26,7 @@ SETTINGS = {
     "LOFTY_CACHE": "where lofty keeps environments, which can be made again (default: the system's cache)",
     "LOFTY_OWNER": "whose tasks are meant (default: your user name)",
     "LOFTY_UV": "the `uv` to use (default: the one installed with lofty, else the one on PATH)",
-    "_LOFTY_COMPLETE": "`bash_source`, `zsh_source` or `fish_source`: `lofty` then prints the completion for that shell",
+    "_LOFTY_COMPLETE": "`bash_source`, `zsh_source` or `fish_source`: prints completion for that shell",
 }
 GIVEN = {
     "LOFTY_TASK": "the identifier of the task",

@@ -141,9 +141,8 @@ class Task:
         if seen.state not in ALIVE:
             if self.kind == "job" and seen.machines:
                 raise UsageError(f"the job '{self.name}' has ended ({seen.state})", hint="lofty run FILE")
-            if seen.state == "lost":
-                self._scale(0, None)  # what a killed agent left behind holds the port
-            if self.spec.port and not loopback.is_free(self.spec.port):
+            # What a killed agent left behind may hold the port; the driver ends that before it starts anything.
+            if self.spec.port and seen.state != "lost" and not loopback.is_free(self.spec.port):
                 hint = f"end that program, or: lofty down {self.name}, then lofty lab {self.spec.source}"
                 raise port_taken(self.spec.port, hint)
             deadline = self._context.clock.now() + self.spec.timeout if self.spec.timeout else None
