@@ -32,7 +32,8 @@ def test_lab_notebook_and_tensorboard_at_one_address(lofty: Lofty, visit: Visit,
     run_cell(page, "print(6*7)", "42")
     save_as(page, "answer.ipynb")
     saved = curves / "answer.ipynb"
-    expect(page.locator(".jp-DirListing-item[title*='answer.ipynb']")).to_be_visible()
+    # The list of files looks again every ten seconds.
+    expect(page.locator(".jp-DirListing-item[title*='answer.ipynb']")).to_be_visible(timeout=20_000)
     assert json.loads(saved.read_text())["cells"][0]["outputs"][0]["text"] == ["42\n"]
 
     tree = visit.page(workspace.notebook_url)

@@ -86,6 +86,9 @@ class Records:
     def put_secret(self, name: str, value: str) -> None:
         """Keep a value under `private/`: never synced, listed or logged."""
         self.store.put(f"private/{name}", value.encode())
+        if self.store.root is not None:
+            # Its folder is private already; this holds too when somebody opens that up.
+            (self.store.root / "private" / name).chmod(0o600)
 
     def _decode(self, key: str, kind: type[T]) -> T | None:
         try:

@@ -88,6 +88,7 @@ def settings(options: argparse.Namespace, token: str) -> Config:
     # kernels that say they can.
     config.KernelManager.transport_encryption = "auto"
     config.IdentityProvider.token = token
+    config.PasswordIdentityProvider.allow_password_change = False  # the token is the one key; see `lofty url`
     config.LabServerApp.extra_labextensions_path = [str(HERE / "labextensions")]
     config.LabApp.extension_manager = "readonly"  # the other one asks a package index what is new
     config.LabApp.news_url = None  # and this would ask the reader, then the project's news feed
