@@ -70,7 +70,16 @@ def test_what_is_no_gpu_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0s"), (-3, "0s"), (59, "59s"), (60, "1m"), (3599, "1h00m"), (3600, "1h00m"), (11100, "3h05m"), (86400, "1d0h")],
+    [
+        (0, "0s"),
+        (-3, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (3599, "1h00m"),
+        (3600, "1h00m"),
+        (11100, "3h05m"),
+        (86400, "1d0h"),
+    ],
 )
 def test_seconds_as_a_person_reads_them(seconds: float, text: str) -> None:
     assert units.clock(seconds) == text
