@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from ..browser.conftest import Visit, chromium, visit  # noqa: F401 (fixtures)
+from ..browser.conftest import Visit, visit  # noqa: F401 (a fixture)
 from ..conftest import Lofty, eventually
 from .support import (
     Kernel,
