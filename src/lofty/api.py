@@ -218,8 +218,19 @@ class Client:
         named = self.environ.get("LOFTY_ON")
         return [self.driver(name) for name in {*registry.names(), *([named] if named else [])}]
 
+    def everything(self) -> tuple[list[Task], list[str]]:
+        """Every task of this owner, everywhere, and what could not be asked."""
+        tasks: list[Task] = []
+        problems: list[str] = []
+        for driver in self._everywhere():
+            try:
+                tasks += [Task(self, record) for record in self._records(driver)]
+            except LoftyError as error:
+                problems.append(f"{driver.name}: {error}")
+        return tasks, problems
+
     def tasks(self) -> list[Task]:
-        """Every task of this owner, everywhere."""
+        """Every task of this owner, everywhere. Raises the first error where something could not be asked."""
         return [Task(self, record) for driver in self._everywhere() for record in self._records(driver)]
 
     def get(self, name: str | None = None, kind: str | None = None) -> Task:

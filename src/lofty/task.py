@@ -56,7 +56,7 @@ class Task:
     """One workspace or job."""
 
     def __init__(self, context: Context, record: Record) -> None:
-        self._context, self.handle, self._spec = context, record.handle, record.spec
+        self._context, self.record, self.handle = context, record, record.handle
         self._driver = context.driver(record.handle.driver)
 
     def __repr__(self) -> str:
@@ -65,19 +65,19 @@ class Task:
     @property
     def spec(self) -> TaskSpec:
         """What was asked for. Raises `LoftyError` where only remains are left."""
-        if self._spec is None:
+        if self.record.spec is None:
             raise LoftyError(f"{self.handle.id} has no readable record", hint=f"lofty down {self.handle.id}")
-        return self._spec
+        return self.record.spec
 
     @property
     def name(self) -> str:
         """Its name; the identifier where the record is lost."""
-        return self._spec.name if self._spec else self.handle.id
+        return self.record.spec.name if self.record.spec else self.handle.id
 
     @property
     def kind(self) -> str:
         """`workspace` or `job`."""
-        return self._spec.kind if self._spec else "remains"
+        return self.record.spec.kind if self.record.spec else "remains"
 
     @property
     def records(self) -> Records:
@@ -233,7 +233,7 @@ class Task:
                 self.stop()
             self._remove()
             return files.Report()
-        if self._spec is None:
+        if self.record.spec is None:
             hint = f"lofty down {self.name} --discard"
             raise LoftyError(f"the record of {self.name} cannot be read; files may hang on it", hint=hint)
         self.stop()
@@ -246,7 +246,7 @@ class Task:
         return report
 
     def _remove(self) -> None:
-        spec = self._spec or TaskSpec(
+        spec = self.record.spec or TaskSpec(
             id=self.handle.id, name=self.handle.id, owner="", kind="job", created=0, on="", processes=()
         )
         left = apply.destroy(self._driver.resources(spec, None), self._context.clock)

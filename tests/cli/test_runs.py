@@ -169,3 +169,23 @@ def test_secrets_and_variables_reach_the_job_and_no_record(person: Person, lofty
     holding = [path for path in lofty.home.rglob("*") if path.is_file() and b"s3cr3t-value" in path.read_bytes()]
     assert [path.parent.name for path in holding] == ["private"]
     assert all(path.stat().st_mode & 0o077 == 0 or path.parents[1].stat().st_mode & 0o077 == 0 for path in holding)
+
+
+def test_what_cannot_be_read_does_not_hide_the_rest(lofty: Lofty, tmp_path: Path) -> None:
+    """A bill must not be invisible: the others are listed, the damaged one is named, and the exit code tells."""
+    (tmp_path / "a.sh").write_text("exit 0\n")
+    lofty.ok("run", "a.sh")
+    broken = lofty.ok("run", "a.sh", "--json").json()
+    status = lofty.home / "store" / broken["id"] / "machines" / "0001.0" / "status.json"
+    status.write_text("{")
+    listed = lofty("ls", "--json")
+    assert listed.code == 3
+    assert [one["name"] for one in listed.json()] == ["a-1"]
+    assert "a-2" in listed.err
+    (status.parent.parent.parent / "task.json").write_text("{")
+    listed = lofty("ls", "--json")
+    assert {(one["name"], one["kind"], one["on"]) for one in listed.json()} >= {("a-1", "job", "local")}
+    refused = lofty("down", broken["id"])
+    assert refused.code == 1
+    assert "--discard" in refused.err
+    lofty.ok("down", broken["id"], "--discard")

@@ -61,13 +61,20 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO | Non
         (out or sys.stdout).write("  ".join(cells).rstrip() + "\n")
 
 
+FACTS = (
+    *("id", "name", "kind", "state", "reason", "url", "notebook_url", "tensorboard_url", "on", "region", "machine"),
+    *("machines", "price_per_hour", "cost", "time_left", "directory", "output", "created"),
+)
+"""What JSON says of every task, be it known or null."""
+
+
 def facts(task: Task, seen: Observation) -> dict[str, Any]:
     """A task as JSON; what is not known is null."""
     import time
 
-    spec = task._spec
+    spec = task.record.spec
     if spec is None:
-        return {"id": task.handle.id, "name": task.name, "kind": "remains", "state": seen.state}
+        return {**dict.fromkeys(FACTS), "id": task.handle.id, "name": task.name, "kind": "remains", "state": seen.state}
     now = time.time()
     alive = seen.state in ALIVE
     limits = [machine.idle_at for machine in seen.machines if machine.idle_at and alive]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import disk_usage, rmtree
 
@@ -303,7 +304,9 @@ class _Processes:
         return
 
     def delete(self) -> None:
-        _clear_away(self.name, Records(Store(self.name)).machines())
+        processes.kill_tagged(self.name)
+        with suppress(StoreError):  # a damaged record must not keep anything alive
+            _clear_away(self.name, Records(Store(self.name)).machines())
 
 
 def _clear_away(store: str, machines: Sequence[Machine], before: str = "") -> None:
