@@ -27,6 +27,9 @@ HARMLESS = (
     r"Cannot read properties of undefined \(reading 'schema'\)",  # Notebook 7.6 by itself, on every page
     r"Cannot read properties of null \(reading 'updateRenderOption'\)",  # likewise
     r"Comm not found for comm id",  # two pages on one kernel
+    # Jupyter lists a folder file by file, and gives up when one is renamed meanwhile; Lab asks again by itself.
+    r"status of 404 \(Not Found\) \(\S+/api/contents\?content=1",
+    r"Directory not found: \"\"",
 )
 """What the same pages complain of when served by a bare `jupyter lab`; looked at one by one."""
 
