@@ -87,7 +87,8 @@ class LocalDriver:
             "--max-price": need.max_price,
         }
         passed = [option for option, value in asked.items() if value]
-        notes = (f"on this machine {', '.join(passed)} has no meaning and is passed over",) if passed else ()
+        verbs = "has no meaning and is" if len(passed) == 1 else "have no meaning and are"
+        notes = (f"on this machine {', '.join(passed)} {verbs} passed over",) if passed else ()
         memory = psutil.virtual_memory().total / 2**30
         return [
             Offer(
