@@ -151,6 +151,25 @@ def test_a_deadline_is_an_end_with_its_own_reason(person: Person) -> None:
     assert result.code != 0
 
 
+@pytest.mark.parametrize("end", ["stop", "deadline", "kill"])
+def test_what_did_not_end_by_itself_is_no_success(person: Person, end: str) -> None:
+    """Even where the job, asked to end, says that all is well; the code is the one of lofty's own failures."""
+    file = script(person, "trap 'exit 0' TERM; echo begun; while true; do sleep 0.05; done\n")
+    words = ("--timeout", "2s") if end == "deadline" else ()
+    with person.lofty.popen("run", *words, file.name, cwd=person.folder) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        (job,) = person.lofty.ok("ls", "--json").json()
+        if end == "stop":
+            person.lofty.ok("stop", "job-1")
+        elif end == "kill":
+            os.kill(job["machines"][0]["pid"], signal.SIGKILL)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 125, err
+    assert "lofty: job-1 " in err
+    assert "Traceback" not in err
+
+
 def test_what_only_a_cloud_can_give_is_one_note(person: Person) -> None:
     file = script(person, "exit 0\n")
     words = ["--spot", "--region", "eu", "--gpu", "T4", "--disk", "20", "--image", "ubuntu", "--max-price", "1"]

@@ -280,6 +280,21 @@ def test_several_machines_know_their_ranks(lofty: Lofty, folder: Path) -> None:
     ]
 
 
+def test_a_machine_that_has_ended_leaves_the_others_alone(lofty: Lofty, folder: Path) -> None:
+    """What it clears away at its end is its own, and nothing of its fellows on the same computer."""
+    text = "import os, pathlib, time\nwhile os.environ['LOFTY_RANK'] == '1' and not pathlib.Path('go').exists():\n"
+    script(folder, "rank.py", text + "  time.sleep(0.05)")
+    lofty.ok("run", "rank.py", "-n", "2", "-d", cwd=folder)
+
+    def states() -> list[str]:
+        return [one["state"] for one in listed(lofty, "rank-1")["machines"]]
+
+    eventually(lambda: states()[0] == "succeeded", 10)
+    assert states() == ["succeeded", "running"]
+    (folder / "go").touch()
+    eventually(lambda: states() == ["succeeded", "succeeded"], 10)
+
+
 def test_ctrl_c_detaches_and_the_job_goes_on(lofty: Lofty, folder: Path) -> None:
     wait = "import pathlib, time\nprint('first', flush=True)\nwhile not pathlib.Path('go').exists(): time.sleep(0.05)"
     script(folder, "slow.py", wait + "\npathlib.Path('done').touch()")

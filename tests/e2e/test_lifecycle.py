@@ -277,6 +277,37 @@ def test_the_token_is_nowhere_where_others_look(lofty: Lofty, folder: Path) -> N
     assert token not in lofty.ok("ls", "--json").out
 
 
+def test_the_browser_is_handed_no_token(lofty: Lofty, folder: Path) -> None:
+    """Command lines are public: it gets a private file that leads on."""
+    browser = make_folder(folder.parent, "programs") / "browser"
+    browser.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {folder.parent}/handed\n")
+    browser.chmod(0o755)
+    display = {"DISPLAY": ":99", "BROWSER": str(browser)}
+    lofty.ok("lab", folder, **display)
+    lofty.ok("open", "work", **display)
+    page = lofty.home / "open.html"
+    assert (folder.parent / "handed").read_text() == f"{page.as_uri()}\n" * 2
+    assert lofty.ok("url", "work").out.strip() in page.read_text()
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
+def test_two_homes_do_not_meet(lofty: Lofty, folder: Path) -> None:
+    """The same person and the same name, so the same identifier: each home still ends only its own."""
+    other = Lofty(folder.parent / "second", {**lofty.environ, "LOFTY_HOME": str(folder.parent / "second")})
+    (folder / "long.sh").write_text("while true; do sleep 0.1; done")
+    first = lofty.ok("run", "long.sh", "-d", "--json", cwd=folder).json()
+    second = other.ok("run", "long.sh", "-d", "--json", cwd=folder).json()
+    try:
+        assert first["id"] == second["id"]
+        agent = listed(other, "long-1")["machines"][0]["pid"]
+        lofty.ok("down", "long-1")
+        assert listed(other, "long-1")["state"] == "running"
+        assert [one.pid for one in psutil.Process(agent).children(recursive=True) if "long.sh" in one.cmdline()]
+    finally:
+        other.ok("down", "--all", "-y", "--discard")
+    assert not processes(lofty)
+
+
 def test_what_is_private_is_readable_by_nobody_else(lofty: Lofty, folder: Path) -> None:
     workspace = lab(lofty, folder)
     workspace.kernel().run("1")
@@ -285,11 +316,14 @@ def test_what_is_private_is_readable_by_nobody_else(lofty: Lofty, folder: Path) 
     files = [path for path in lofty.home.rglob("*") if path.is_file()]
     assert len(files) > 5
     assert [path for path in files if not private(path, lofty.home / "store") and "store" in path.parts] == []
+    tasks = list((lofty.home / "store").iterdir())
+    assert [oct(path.stat().st_mode & 0o777) for path in tasks] == ["0o700"] * 2, "each by itself"
     (run,) = runtime_folders(lofty)
     assert run.stat().st_mode & 0o777 == 0o700
     secrets = [run / "token", *run.rglob("kernel-*.json")]
     assert len(secrets) == 2
     assert [oct(path.stat().st_mode & 0o777) for path in secrets] == ["0o600", "0o600"]
+    assert json.loads(secrets[1].read_text())["curve_secretkey"], "what a kernel says on its ports is encrypted"
     assert {p.laddr.ip for p in listeners(lofty)} == {"127.0.0.1"}, "nobody listens to the network"
 
 

@@ -11,6 +11,8 @@ import pytest
 from lofty.agent import environment
 from lofty.errors import EnvironmentFailed
 
+from ..conftest import CACHE
+
 PROJECT = '[project]\nname = "x"\nversion = "1"\n'
 
 
@@ -125,3 +127,15 @@ def test_an_environment_that_does_not_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailed, match="broken") as caught:
         asyncio.run(make())
     assert caught.value.hint
+
+
+def test_the_tools_are_held_to_their_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that names no hash, or another one, is refused, and what was begun is not taken for finished."""
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(CACHE / "uv"))
+    lock = tmp_path / "lock"
+    for text in ("six==1.16.0\n", f"six==1.16.0 --hash=sha256:{64 * '0'}\n"):
+        lock.write_text(text)
+        with pytest.raises(EnvironmentFailed, match=r"[Hh]ash"):
+            asyncio.run(environment.make_tools(lock, tmp_path / "cache"))
+    assert list((tmp_path / "cache" / "envs").glob(f"*/{environment.STAMP}")) == []

@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -258,6 +259,15 @@ def test_deadline_events_and_secrets() -> None:
     assert [event.time for event in records.events()] == [1.5, 1e9, 1e9 + 0.25]
     records.put_secret("token", "sésame")
     assert records.secret("token") == "sésame"
+
+
+def test_a_secret_on_a_disk_is_readable_by_nobody_else(tmp_path: Path) -> None:
+    """Its folder is private already; the file is so too, for the day when somebody opens that up."""
+    records = Records(Store((tmp_path / "task").as_uri()))
+    for value in ("first", "second"):
+        records.put_secret("token", value)
+        assert records.secret("token") == value
+        assert (tmp_path / "task" / "private" / "token").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"id": 3}', b"\xff"])
