@@ -15,6 +15,8 @@ from shutil import rmtree
 import msgspec
 import psutil
 
+from ..drivers.base import MachineSide
+from ..drivers.registry import load_machine
 from ..errors import LoftyError
 from ..model.spec import Process, TaskSpec
 from ..model.state import Machine, State
@@ -58,6 +60,10 @@ UNWRITABLE_SECONDS = 1.0
 """Between tries to write the log into a store that refuses it."""
 
 
+NOTICE_SECONDS = 5.0
+"""Between looks for the cloud's notice, which on the shortest one comes 30 s before the end; asking costs nothing."""
+
+
 class End(msgspec.Struct, frozen=True):
     """How the machine's work came to its end."""
 
@@ -71,8 +77,10 @@ class End(msgspec.Struct, frozen=True):
 class Agent:
     """One machine of a task."""
 
-    def __init__(self, order: Order, records: Records, spec: TaskSpec, machine: Machine, run: Path) -> None:
-        self._order, self._records, self._spec, self._run_folder = order, records, spec, run
+    def __init__(
+        self, order: Order, records: Records, spec: TaskSpec, machine: Machine, run: Path, side: MachineSide
+    ) -> None:
+        self._order, self._records, self._spec, self._run_folder, self._side = order, records, spec, run, side
         self._pace = HERE if records.store.root is not None else CLOUD
         self._output = asyncio.Event()
         self._log = Log(records.store, machine.id, self._output.set)
@@ -95,7 +103,7 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._finish, End("stopped"))
         shipping = asyncio.create_task(self._guarded(self._ship_log()))
-        for work in (self._control(), self._heartbeat(), self._watch_idle(), self._work()):
+        for work in (self._control(), self._watch_notice(), self._heartbeat(), self._watch_idle(), self._work()):
             self._begin(work)
         end = await self._end
         self._machine.state, self._machine.reason = "stopping", end.reason
@@ -291,6 +299,16 @@ class Agent:
                 self._finish(_limit(self._spec, f"the budget of {self._spec.budget} USD is spent"))
             await asyncio.sleep(self._pace.control)
 
+    async def _watch_notice(self) -> None:
+        """The cloud's word that it is about to take the machine away: time for a last push and a last word."""
+        while True:
+            notice = await asyncio.to_thread(self._side.notice)
+            if notice is not None:
+                self._report.happened("interrupted", notice)
+                self._finish(End("stopped", notice))
+                return
+            await asyncio.sleep(NOTICE_SECONDS)
+
     def _look_at_deadline(self) -> None:
         try:
             deadline = self._records.deadline()
@@ -366,7 +384,7 @@ def run(order_text: str) -> None:
     records.put_machine(machine)
 
     async def live() -> None:
-        await Agent(order, records, spec, machine, folder).live(watch)
+        await Agent(order, records, spec, machine, folder, load_machine(spec.on)).live(watch)
 
     asyncio.run(live())
     sys.stderr.flush()
