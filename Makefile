@@ -22,7 +22,8 @@ fetch: $(VENV)/.ready-dev
 	@$(BIN)/python tests/fetch.py
 
 lint: $(VENV)/.ready-dev
-	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache | tail -n 3
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy
+	@out=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$out"; exit 1; }
 
 lock: $(VENV)/.ready-dev
 	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --group dev pyproject.toml -o requirements.lock

@@ -72,19 +72,17 @@ class Client:
 
     def lab(self, path: str | os.PathLike[str] = ".", *, progress: Progress = silent, **options: Any) -> Task:
         """A workspace on a directory, ready to be opened; the one that is there already when there is one."""
-        source, chosen = self._lab_request(path, options)
-        name = ids.check_name(chosen.name) if chosen.name else ids.slug(source.name)
-        spec = request.workspace_spec(source, chosen, self._identity(name, chosen.on))
-        present = self._same(spec, chosen)
+        spec, port = self._lab_request(path, options)
+        present = self._same(spec)
         if present is not None:
             return present.start(progress=progress)
-        port = chosen.port or loopback.free_port(spec.id)
+        port = port or loopback.free_port(spec.id)
         if not loopback.is_free(port):
             raise port_taken(port, "choose another with --port, or leave --port out")
         try:
-            return self._bring_up(msgspec.structs.replace(spec, port=port), chosen, progress)
+            return self._bring_up(msgspec.structs.replace(spec, port=port), progress)
         except Stale:  # another process made the same workspace at this moment
-            return self.get(name).start(progress=progress)
+            return self.get(spec.name).start(progress=progress)
 
     def run(
         self,
@@ -99,15 +97,11 @@ class Client:
         values = dict(parameters or {})
         known = {option.name for option in config.OPTIONS if "run" in option.verbs}
         values.update({key: options.pop(key) for key in list(options) if key not in known})
-        spec, chosen = self.job_request(file, args, values, options)
-        return self._bring_up(spec, chosen, progress)
+        return self._bring_up(self._job_request(file, args, values, options), progress)
 
     def plan_lab(self, path: str | os.PathLike[str], options: Mapping[str, Any]) -> Plan:
         """What `lab` would make."""
-        source, chosen = self._lab_request(path, options)
-        name = ids.check_name(chosen.name) if chosen.name else ids.slug(source.name)
-        spec = request.workspace_spec(source, chosen, self._identity(name, chosen.on))
-        return self._plan(spec)
+        return self._plan(self._lab_request(path, options)[0])
 
     def plan_run(
         self,
@@ -117,20 +111,22 @@ class Client:
         options: Mapping[str, Any],
     ) -> Plan:
         """What `run` would make."""
-        spec, _ = self.job_request(file, args, values, options)
-        return self._plan(spec)
+        return self._plan(self._job_request(file, args, values, options))
 
-    def _lab_request(self, path: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple[Path, config.Options]:
+    def _lab_request(self, path: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple[TaskSpec, int]:
+        """What a workspace asks for, checked, and the port named for it, 0 where none was; nothing is made yet."""
         source = request.folder(path)
-        return source, config.resolve("lab", source, options, self.environ)
+        chosen = config.resolve("lab", source, options, self.environ)
+        name = ids.check_name(chosen.name) if chosen.name else ids.slug(source.name)
+        return request.workspace_spec(source, chosen, self._identity(name, chosen.on)), chosen.port or 0
 
-    def job_request(
+    def _job_request(
         self,
         file: str | os.PathLike[str],
         args: Sequence[str],
         values: Mapping[str, jobs.Value],
         options: Mapping[str, Any],
-    ) -> tuple[TaskSpec, config.Options]:
+    ) -> TaskSpec:
         """What a job asks for, checked; nothing is made yet."""
         path = Path(file).expanduser().absolute()
         jobs.check_file(path)
@@ -146,20 +142,20 @@ class Client:
             taken = [record.spec.name for record in self._records(self.driver(chosen.on)) if record.spec]
             name = ids.numbered(path.stem, taken)
         identity = self._identity(name, chosen.on)
-        return request.job_spec(path, source, chosen, identity, args, values), chosen
+        return request.job_spec(path, source, chosen, identity, args, values)
 
     def _identity(self, name: str, on: str) -> request.Identity:
         in_place = "in-place" in self.driver(on).features
         return request.Identity(self.owner, name, self.clock.now(), self.environ, in_place=in_place)
 
-    def _same(self, spec: TaskSpec, chosen: config.Options) -> Task | None:
-        record = self._find(spec.name, self.driver(chosen.on))
+    def _same(self, spec: TaskSpec) -> Task | None:
+        record = self._find(spec.name, self.driver(spec.on))
         if record is None or record.spec is None:
             return None
         request.check_same(record.spec, spec)
         return Task(self, record)
 
-    def _bring_up(self, spec: TaskSpec, chosen: config.Options, progress: Progress) -> Task:
+    def _bring_up(self, spec: TaskSpec, progress: Progress) -> Task:
         """Create, fill and start a task, and wait until it is up; when that fails, nothing of it is left."""
         driver = self.driver(spec.on)
         made = self._plan(spec)

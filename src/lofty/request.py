@@ -10,7 +10,7 @@ from . import config
 from .errors import Conflict, SpecError, UsageError
 from .jupyter import job, workspace
 from .model import ids
-from .model.spec import Kind, Need, Process, TaskSpec
+from .model.spec import TOOLS, Kind, Need, Process, TaskSpec
 
 
 def folder(path: str | os.PathLike[str]) -> Path:
@@ -122,7 +122,7 @@ def _spec(
             max_price=options.max_price,
         ),
         processes=processes,
-        tools=workspace.LOCK if needs_tools else "",
+        tools=TOOLS if needs_tools else "",
         kernel=kernel,
         python=python,
         source=str(source),

@@ -18,7 +18,7 @@ import psutil
 from ..drivers.base import MachineSide
 from ..drivers.registry import load_machine
 from ..errors import LoftyError
-from ..model.spec import Process, TaskSpec
+from ..model.spec import TOOLS, Process, TaskSpec
 from ..model.state import Machine, State
 from ..model.units import clock
 from ..store.base import Store
@@ -175,7 +175,7 @@ class Agent:
             raise LoftyError(f"{workdir} is not there any more", hint=f"lofty down {spec.name}")
         self._report.stage("environment")
         cache = Path(self._order.cache)
-        lock = recipe.PACKAGE / (spec.tools or recipe.LOCK)
+        lock = recipe.PACKAGE / (spec.tools or TOOLS)
         constraint = recipe.constraints(lock, self._run_folder)
         tools, user = await asyncio.gather(
             environment.make_tools(lock, cache) if spec.tools else asyncio.sleep(0),

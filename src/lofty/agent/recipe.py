@@ -18,10 +18,6 @@ PACKAGE = Path(__file__).parent.parent
 """Where lofty lies on this machine; recipes name their files from here."""
 
 
-LOCK = "jupyter/requirements.lock"
-"""The pinned tools; also what an environment is held to where the person names no versions."""
-
-
 class Places(NamedTuple):
     """What only the machine knows."""
 

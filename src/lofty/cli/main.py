@@ -75,13 +75,11 @@ def _usage(message: str, hint: str) -> LoftyError:
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, "-V", "--version", message="lofty %(version)s")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """Jupyter on a machine of any cloud, or on your own, with one command.
 
     Try `lofty lab` in a folder with notebooks.
     """
-    context.obj = {"debug": debug}
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,7 +6,6 @@ import msgspec
 
 from ..model.spec import Process
 
-LOCK = "jupyter/requirements.lock"
 INSIDE = "{lofty}/jupyter/inside"
 
 JUPYTER_FOLDERS = {

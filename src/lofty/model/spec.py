@@ -11,6 +11,10 @@ from .money import Price
 Kind = Literal["workspace", "job"]
 
 
+TOOLS = "jupyter/requirements.lock"
+"""Path within this package of the pinned tools; also what an environment is held to where a person names none."""
+
+
 class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The hardware and terms asked for, in the words of every cloud."""
 
