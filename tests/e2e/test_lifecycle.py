@@ -164,12 +164,13 @@ def test_it_survives_the_end_of_its_terminal(lofty: Lofty, folder: Path) -> None
         os.chdir(folder)
         os.execvpe(
             "bash",
-            ["bash", "--norc", "-i", "-c", f"{sys.executable} -m lofty lab . ; echo finished; sleep 600"],
+            ["bash", "--norc", "-i", "-c", f"{sys.executable} -m lofty lab . ; echo finished; exec sleep 600"],
             lofty.environ,
         )
     output = b""
     while b"finished" not in output:
         output += os.read(terminal, 4096)
+    eventually(lambda: psutil.Process(pid).name() == "sleep")  # a shell on its way into exec loses the signal
     os.close(terminal)
     eventually(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 10)
     workspace = Workspace(lofty.ok("url", "work", "--json").json())
