@@ -11,6 +11,7 @@ print("".join(line.text + line.end for line in job.logs()))
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,6 @@ from .model import ids
 from .model.spec import TaskSpec
 from .model.state import Finding, Offer, Record
 from .reach import loopback
-from .store import files
 from .task import Progress, Step, Task, port_taken, silent
 
 
@@ -64,6 +64,8 @@ class Client:
         self.home = Path(self.environ.get("LOFTY_HOME") or _default("state"))
         self.cache = Path(self.environ.get("LOFTY_CACHE") or _default("cache"))
         self.owner = self.environ.get("LOFTY_OWNER") or _user()
+        self.side = ids.slug(platform.node().partition(".")[0] or "here")
+        """How this computer is called where two sides changed the same file."""
         self.clock: Clock = SystemClock()
         self.bindings = Bindings(self.home)
         self._drivers: dict[str, Driver] = {}
@@ -167,7 +169,7 @@ class Client:
         self._private_home()
         apply.create(made.resources, self.clock)
         try:
-            self._fill(task, made.spec)
+            self._fill(task, made.spec, progress)
             progress(Step("create", seconds=self.clock.now() - began))
             return task.start(progress=progress)
         except BaseException as error:
@@ -179,7 +181,7 @@ class Client:
                     error.add_note(tail)
             raise
 
-    def _fill(self, task: Task, spec: TaskSpec) -> None:
+    def _fill(self, task: Task, spec: TaskSpec, progress: Progress) -> None:
         records = task.records
         if spec.kind == "workspace":
             import secrets
@@ -189,10 +191,17 @@ class Client:
         if values:
             records.put_secret("env", msgspec.json.encode(values).decode())
         if not spec.workdir:
-            report = files.push(Path(spec.source), records.store, spec.exclude)
-            if report.skipped:
-                raise LoftyError(f"these files could not be read: {', '.join(report.skipped[:5])}", hint="--exclude")
-            self.bindings.put(spec.id, Binding(directory=spec.source, version=1))
+            self._send_files(task, spec, progress)
+
+    def _send_files(self, task: Task, spec: TaskSpec, progress: Progress) -> None:
+        from .store import repository
+        from .store.base import Store
+
+        self.bindings.put(spec.id, Binding(directory=spec.source))
+        report = task.push(progress=progress)
+        sent = repository.send(Path(spec.source), Store(task.handle.store))
+        for note in (*report.told(), *(sent.notes if sent else ())):
+            progress(Step("note", note))
 
     def _private_home(self) -> None:
         try:

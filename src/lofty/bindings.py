@@ -8,10 +8,9 @@ import msgspec
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """A directory, and the version of the files that it and the store last had in common."""
+    """A directory of this computer."""
 
     directory: str
-    version: int
 
 
 class Bindings:

@@ -20,7 +20,8 @@
     │   ├── Throttled
     │   └── Unavailable
     ├── StoreError                  exit 1   files or records could not be read or written
-    │   └── Stale                            somebody else swapped first
+    │   ├── Stale                            somebody else swapped first
+    │   └── Damaged                          what came out is not what was put in
     ├── EnvironmentFailed           exit 1   packages could not be installed
     └── TaskFailed                  exit 1   the task ended badly
 
@@ -131,6 +132,10 @@ class StoreError(LoftyError):
 
 class Stale(StoreError):
     """A compare-and-set found that somebody else had written first."""
+
+
+class Damaged(StoreError):
+    """What came out of the store is not what was put in, or is missing there."""
 
 
 class EnvironmentFailed(LoftyError):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from shutil import rmtree
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from . import errors
-from .bindings import Binding, Bindings
+from .bindings import Bindings
 from .drivers.base import Driver
 from .engine import apply, watch
 from .engine.clock import Clock
@@ -20,9 +22,13 @@ from .model.spec import TaskSpec
 from .model.state import ALIVE, Cursor, LogLine, Observation, Record
 from .model.units import duration
 from .reach import loopback
-from .store import files
 from .store.base import Store
 from .store.records import Records
+
+if TYPE_CHECKING:
+    from .store.files.history import Version
+    from .store.files.merge import Mode
+    from .store.files.sync import Folder, Moved, Report
 
 
 class Context(Protocol):
@@ -30,9 +36,15 @@ class Context(Protocol):
 
     clock: Clock
     bindings: Bindings
+    home: Path
+    side: str
 
     def driver(self, name: str) -> Driver:
         """The driver of that name."""
+
+
+Where = str | os.PathLike[str] | None
+"""A directory; None: the one that this computer bound to the task."""
 
 
 class Step(NamedTuple):
@@ -43,6 +55,8 @@ class Step(NamedTuple):
     note: str = ""
     seconds: float | None = None
     """How long it took, once it is over."""
+    moved: Moved | None = None
+    """How far a transfer is."""
 
 
 Progress = Callable[[Step], None]
@@ -208,40 +222,160 @@ class Task:
         self._scale(self.spec.parallelism, self._context.clock.now() + seconds)
         return self
 
-    def pull(self, to: str | os.PathLike[str] | None = None) -> files.Report:
-        """Bring files back that a copy has changed; what was changed here too is kept, the other written beside."""
-        if self.spec.workdir:
-            return files.Report()  # it works in the directory itself
-        binding = self._context.bindings.get(self.handle.id)
-        if to is None and binding is None:
-            raise UsageError(f"no directory here belongs to '{self.name}'", hint=f"lofty pull {self.name} --to DIR")
-        store = self.records.store
-        # Into a folder that it did not come from, nothing is known to be unchanged: what lies there is kept.
-        base = files.manifest(store, binding.version) if binding and to is None else files.Manifest({})
-        root = Path(to).expanduser().resolve() if to is not None else Path(binding.directory if binding else "")
-        report = files.pull(store, root, base, suffix=self.name)
-        if to is None and binding is not None:
-            version = files.newest(store)
-            self._context.bindings.put(self.handle.id, Binding(directory=binding.directory, version=version))
+    # --- files ---
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it works in the directory itself, so that there is nothing to bring."""
+        return bool(self.record.spec and self.record.spec.workdir)
+
+    def pull(
+        self, to: str | os.PathLike[str] | None = None, *, progress: Progress = silent, force: bool = False
+    ) -> Report:
+        """Bring the files as the machine last published them, and what is missing here; what was changed here too is
+        kept, the other written beside. Commits come back under `refs/lofty/NAME/`."""
+        return self._bring("pull", to, progress, force=force)
+
+    def push(
+        self, source: str | os.PathLike[str] | None = None, *, progress: Progress = silent, force: bool = False
+    ) -> Report:
+        """Send what was changed here; what was changed there too is kept, ours put beside."""
+        from .store.files.sync import Report
+
+        if self.in_place:
+            return Report()
+        return self._folder(source, progress).sync("push", force=force)
+
+    def _bring(self, mode: Mode, to: Where, progress: Progress, *, force: bool) -> Report:
+        from .store import repository
+        from .store.files.sync import Report
+
+        if self.in_place:
+            return Report()
+        folder = self._folder(to, progress)
+        report = folder.sync(mode, force=force)
+        if (folder.root / ".git").exists():
+            moved = repository.fetch_back(Store(self.handle.store), folder.root, self.name)
+            if moved:
+                report.notes.append(f"commits of the machine are under refs/lofty/{self.name}/")
         return report
 
-    def down(self, *, discard: bool = False, to: str | os.PathLike[str] | None = None) -> files.Report:
+    def _folder(self, to: Where, progress: Progress) -> Folder:
+        from .store import files
+
+        if to is None:
+            binding = self._context.bindings.get(self.handle.id)
+            if binding is None:
+                hint = f"lofty pull {self.name} --to DIR"
+                raise UsageError(f"no directory here belongs to '{self.name}'", hint=hint)
+            root = Path(binding.directory)
+        else:
+            root = Path(to).expanduser().resolve()
+        url = f"{self.handle.store}/files"
+        return files.folder(
+            root,
+            Store(url),
+            files.memory_of(self._memories, root, url),
+            side=self._context.side,
+            exclude=self.spec.exclude,
+            include=self.spec.outputs,
+            watcher=lambda moved: progress(Step("files", moved=moved)),
+        )
+
+    @property
+    def _memories(self) -> Path:
+        return self._context.home / "sync" / self.handle.id
+
+    def attach(
+        self,
+        *,
+        told: Callable[[Report], None],
+        failed: Callable[[LoftyError], None],
+    ) -> None:
+        """Keep the directory here and the machine's alike, as long as it runs. Ctrl-C leaves it running."""
+        from .store.files.live import CLOUD, HERE, Live
+
+        def tell(report: Report) -> None:
+            if report.sent or report.deleted_there:
+                self._nudge()
+            told(report)
+
+        store = Store(self.handle.store)
+        live = Live(self._folder(None, silent), HERE if store.root is not None else CLOUD, told=tell, failed=failed)
+        thread = Thread(target=live.run, name="lofty-live", daemon=True)
+        thread.start()
+        try:
+            watch.wait(self._driver, self.handle, self._context.clock, watch.is_over, max(1.0, self._pace * 5))
+        finally:
+            live.stop()
+            thread.join(timeout=30)
+
+    def _nudge(self) -> None:
+        """Tell the machine that there is something new; without it, it finds out by itself."""
+        from .reach.loopback import post
+
+        with suppress(LoftyError, OSError):
+            end = self._driver.reach(self.handle, self.spec.port)
+            if self.spec.port:
+                post(end.host, end.port, f"/{self.name}/lofty/api/nudge", self.token)
+
+    def history(self, path: str = "") -> list[Version]:
+        """The versions that are kept, oldest first; with a path, those in which it changed."""
+        from .store.files import history
+        from .store.files.version import Versions
+
+        return history.versions(Versions(self._versioned()), path)
+
+    def restore(
+        self, at: Callable[[float, int], bool], paths: Sequence[str] = (), to: str | os.PathLike[str] | None = None
+    ) -> tuple[Version, Report]:
+        """Bring back what was there at that time, into the directory here or `to` another. What was not sent yet is
+        kept beside."""
+        from .store.files import Packed, history, memory_of
+
+        layout = Packed(self._versioned())
+        found = history.find(layout.versions, at)
+        binding = self._context.bindings.get(self.handle.id)
+        if binding is None and to is None:
+            raise UsageError(f"no directory here belongs to '{self.name}'", hint=f"lofty restore {self.name} --to DIR")
+        root = Path(binding.directory if binding else to or "")
+        memory = memory_of(self._memories, root, layout.versions.store.url)
+        into = Path(to).expanduser().resolve() if to is not None else None
+        report = history.restore(layout, found, root, memory, paths=paths, side=self._context.side, to=into)
+        return found, report
+
+    def _versioned(self) -> Store:
+        if self.in_place:
+            hint = "lofty sync DIR URL keeps versions of a folder"
+            raise UsageError(f"'{self.name}' works in {self.spec.workdir} itself: no versions are kept", hint=hint)
+        return Store(f"{self.handle.store}/files")
+
+    def down(
+        self, *, discard: bool = False, to: str | os.PathLike[str] | None = None, progress: Progress = silent
+    ) -> Report:
         """Bring back what there is to bring, and remove everything. The store is kept when that fails, unless
         `discard`."""
+        from .store.files.sync import Report
+
         if discard:
             with suppress(LoftyError):  # what cannot be stopped in good order is removed all the same
                 self.stop()
             self._remove()
-            return files.Report()
+            return Report()
         if self.record.spec is None:
             hint = f"lofty down {self.name} --discard"
             raise LoftyError(f"the record of {self.name} cannot be read; files may hang on it", hint=hint)
         self.stop()
+        hint = f"lofty down {self.name} --to DIR, or --discard to lose them"
         try:
-            report = self.pull(to)
+            report = self._bring("bring", to, progress, force=False)
         except LoftyError as error:
-            hint = f"lofty down {self.name} --to DIR, or --discard to lose them"
             raise LoftyError(f"the files were not brought: {error}", hint=hint) from error
+        unsaved = "; ".join(machine.unsaved for machine in self.observe().machines if machine.unsaved)
+        missing = [f"{path}: {report.skipped.get(path, 'withheld')}" for path in report.waiting[:5]]
+        if unsaved or report.waiting:
+            what = "; ".join([*missing, *([unsaved] if unsaved else [])])
+            raise LoftyError(f"{len(report.waiting) or 'some'} files were not brought: {what}", hint=hint)
         self._remove()
         return report
 
@@ -253,6 +387,7 @@ class Task:
         if left:
             raise LoftyError(f"not everything could be removed: {'; '.join(left)}", hint=f"lofty down {self.name}")
         self._context.bindings.remove(self.handle.id)
+        rmtree(self._memories, ignore_errors=True)
 
 
 class _Reporter:

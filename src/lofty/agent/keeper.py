@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from ..model.state import ALIVE
 from ..store.base import Store
-from ..store.files import push
 from ..store.records import Records
 from .order import Order
 from .processes import kill_tagged
@@ -65,9 +64,13 @@ def _clean_up(order: Order, run: Path) -> None:
     rmtree(run, ignore_errors=True)
     records = Records(Store(order.store))
     spec, machine = records.spec(), records.machine(order.machine)
+    missing = ""
     if spec is not None and not spec.workdir and Path(order.workdir).is_dir():
-        push(Path(order.workdir), records.store, spec.exclude)
+        from .mirror import LAST_SECONDS, Mirror  # here: the keeper itself stays small
+
+        missing = Mirror(order, spec, say=lambda _: None).leave(LAST_SECONDS)
     if machine is not None and machine.state in ALIVE:
+        machine.unsaved = missing
         machine.state, machine.reason = "lost", "its agent was killed; what it had started was ended"
         machine.ended = time.time()
         records.put_machine(machine)

@@ -22,11 +22,12 @@ from ..model.spec import TOOLS, Process, TaskSpec
 from ..model.state import Machine, State
 from ..model.units import clock
 from ..store.base import Store
-from ..store.files import pull, push
+from ..store.files import Moved
 from ..store.records import Records
 from . import child, environment, keeper, paths, recipe
 from .idle import Activity, Worked, last_active
 from .log import Log
+from .mirror import HURRIED_SECONDS, LAST_SECONDS, Mirror
 from .order import Order
 from .probe import fetch
 from .processes import kill_tagged, tagged
@@ -90,10 +91,15 @@ class Agent:
         self._secrets = msgspec.json.decode(records.secret("env") or "{}", type=dict[str, str])
         self._children: dict[str, child.Child] = {}
         self._ready: dict[str, asyncio.Event] = {p.name: asyncio.Event() for p in spec.processes}
-        self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[End] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._active = time.time()
-        self._places: recipe.Places | None = None
+        self._mirror: Mirror | None = None
+        if not spec.workdir:
+            self._mirror = Mirror(order, spec, say=self._say_from_thread, moved=self._alive_while_moving)
+        self._arrived = False
+        self._hurry = False
 
     # --- the whole life ---
 
@@ -113,8 +119,8 @@ class Agent:
         kill_tagged(self._order.store, self._machine.id, spare=(watch.pid,))
         if end.exit_code is None and self._spec.kind == "job" and codes:
             end = msgspec.structs.replace(end, exit_code=codes[0])
-        if not self._spec.workdir and self._places is not None:
-            end = await self._bring_back(end, self._places.workdir)
+        if self._mirror is not None and self._arrived:
+            end = await self._bring_back(self._mirror, end)
         await _cancelled(shipping)
         self._log.close()
         self._log.flush()
@@ -146,19 +152,28 @@ class Agent:
             traceback.print_exc()
             self._finish(End("failed", f"the agent broke: {error!r}", error="LoftyError"))
 
-    async def _bring_back(self, end: End, workdir: Path) -> End:
-        try:
-            await asyncio.to_thread(push, workdir, self._records.store, self._spec.exclude)
-        except LoftyError as error:
-            self._log.say(f"files could not be brought into the store: {error}")
-            return msgspec.structs.replace(end, reason=f"{end.reason}; files were not brought: {error}".strip("; "))
-        return end
+    async def _bring_back(self, mirror: Mirror, end: End) -> End:
+        missing = await asyncio.to_thread(mirror.leave, HURRIED_SECONDS if self._hurry else LAST_SECONDS)
+        self._machine.unsaved = missing
+        if not missing:
+            return end
+        self._log.say(f"files: {missing}")
+        return msgspec.structs.replace(end, reason=f"{end.reason}; files were not brought: {missing}".strip("; "))
+
+    def _say_from_thread(self, text: str) -> None:
+        self._loop.call_soon_threadsafe(self._log.say, text)
+
+    def _alive_while_moving(self, moved: Moved) -> None:
+        """A long transfer is work, not silence."""
+        if time.time() - (self._machine.heartbeat or 0) > self._pace.heartbeat:
+            self._loop.call_soon_threadsafe(self._report.save)
 
     # --- getting ready and working ---
 
     async def _work(self) -> None:
         places = await self._prepare()
-        self._places = places
+        if self._mirror is not None:
+            self._mirror.keep()
         recipe.lay_out(places, self._spec, self._token)
         self._report.facts()
         for process in self._spec.processes:
@@ -167,10 +182,11 @@ class Agent:
     async def _prepare(self) -> recipe.Places:
         spec = self._spec
         workdir = Path(spec.workdir or self._order.workdir)
-        if not spec.workdir:
+        if self._mirror is not None:
             self._report.stage("files")
-            brought = await asyncio.to_thread(pull, self._records.store, workdir, None)
-            self._report.end_stage(f"{brought.written} files")
+            report = await asyncio.to_thread(self._mirror.arrive)
+            self._arrived = True
+            self._report.end_stage(f"{report.brought} files")
         if not workdir.is_dir():
             raise LoftyError(f"{workdir} is not there any more", hint=f"lofty down {spec.name}")
         self._report.stage("environment")
@@ -285,10 +301,13 @@ class Agent:
 
     async def _control(self) -> None:
         """The person's wishes (a file from the panel), the deadline, the budget."""
-        stop, since = self._run_folder / "stop", self._pace.deadline
+        stop, nudge, since = self._run_folder / "stop", self._run_folder / "nudge", self._pace.deadline
         while True:
             if stop.exists():
                 self._finish(End("stopped", "stopped from the panel"))
+            if self._mirror is not None and nudge.exists():
+                nudge.unlink(missing_ok=True)
+                self._mirror.nudge()
             since += self._pace.control
             if since >= self._pace.deadline:
                 since = 0.0
@@ -305,6 +324,7 @@ class Agent:
             notice = await asyncio.to_thread(self._side.notice)
             if notice is not None:
                 self._report.happened("interrupted", notice)
+                self._hurry = True
                 self._finish(End("stopped", notice))
                 return
             await asyncio.sleep(NOTICE_SECONDS)

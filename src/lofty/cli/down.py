@@ -7,8 +7,9 @@ import sys
 import click
 
 from ..errors import UsageError
+from ..model.units import size
 from . import options
-from .output import say
+from .output import Progress, say
 
 
 @click.command(help="End a workspace or job, bring its files back and remove everything of it.")
@@ -30,8 +31,9 @@ def command(name: str | None, everything: bool, discard: bool, to: str | None, y
             raise UsageError(f"--all would remove {len(tasks)} tasks", hint="lofty down --all -y")
         click.confirm(f"Remove {', '.join(task.name for task in tasks)}?", abort=True, err=True)
     for task in tasks:
-        report = task.down(discard=discard, to=to)
-        back = f"; {report.written} files came back" if report.written else ""
+        with Progress() as progress:
+            report = task.down(discard=discard, to=to, progress=progress)
+        back = f"; {report.brought} files came back ({size(report.brought_bytes)})" if report.brought else ""
         say(f"{task.name} is gone{back}")
-        for kept in report.kept:
-            say(f"changed on both sides, theirs is beside yours: {kept}")
+        for line in report.told():
+            say(line)

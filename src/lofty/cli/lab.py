@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import Interrupted
 from . import options
 from .output import Progress, data, document, facts, say
+
+if TYPE_CHECKING:
+    from ..store.files.sync import Report
+    from ..task import Task
 
 
 def make(verb: str) -> click.Command:
@@ -81,6 +85,24 @@ def _lab(
         from .browser import open_page
 
         open_page(first, client.home)
+        if not task.in_place:
+            _keep_alike(task)
+
+
+def _keep_alike(task: Task) -> None:
+    """Stay, and keep the folder here and the machine's alike."""
+
+    def told(report: Report) -> None:
+        for line in report.told():
+            say(line)
+
+    say("Files are kept alike as long as this runs; Ctrl-C leaves the workspace running.")
+    try:
+        task.attach(told=told, failed=lambda error: say(f"lofty: files: {error}; going on"))
+    except KeyboardInterrupt:
+        hint = f"lofty pull {task.name}, or lofty lab {task.spec.source} to go on"
+        raise Interrupted("left alone; the workspace runs on, files are brought when you ask", hint=hint) from None
+    say(f"{task.name} is {task.state}")
 
 
 command = make("lab")

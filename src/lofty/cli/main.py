@@ -22,7 +22,11 @@ VERBS = {
     "url": "Print the address of a workspace",
     "open": "Open a workspace in the browser",
     "logs": "Show the output of a workspace or job",
-    "pull": "Bring files of a copy back",
+    "pull": "Bring the files of a workspace or job",
+    "push": "Send changed files to a workspace or job",
+    "history": "Show the versions of files",
+    "restore": "Bring back files as they were",
+    "sync": "Keep a folder and an object store alike",
     "stop": "End the machine; files, address and token stay",
     "start": "Start a stopped workspace again: same address, same token",
     "extend": "Move the deadline",
@@ -32,7 +36,7 @@ VERBS = {
     "sweep": "Remove what was left behind",
 }
 """In the order of `lofty --help`; each lies in the module of its name."""
-LATER = ("ssh", "push", "history", "restore", "init", "tf", "sync")
+LATER = ("ssh", "init", "tf")
 """Verbs that are promised and not there yet: said so, instead of 'unknown'."""
 
 
@@ -90,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
     failed = 125 if arguments[:1] == ["run"] else None
     words = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:
-        outcome: Any = cli.main(arguments, prog_name="lofty", standalone_mode=False)
+        outcome: Any = cli.main(arguments, prog_name="lofty", standalone_mode=False, obj=arguments)
         sys.stdout.flush()  # here, where a reader that has gone is no error, and not at exit
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as error:

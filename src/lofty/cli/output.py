@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 
 from ..model.state import ALIVE, Observation
-from ..model.units import clock
+from ..model.units import clock, size
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
 
     from ..api import Step, Task
+    from ..store.files.sync import Moved
 
 STAGES = {
     "create": "preparing",
@@ -116,11 +117,33 @@ def left(seconds: float | None) -> str:
     return "-" if seconds is None else clock(seconds)
 
 
+TOLD_EVERY = 10.0
+"""Seconds between lines about a transfer where nothing can be drawn."""
+
+
+class Transfer:
+    """A transfer under way."""
+
+    def __init__(self, moved: Moved, now: float) -> None:
+        self.what, self.moved, self.told = moved.what, moved, now
+        self._began, self._bytes_before = now, moved.bytes
+
+    def line(self, now: float) -> str:
+        """Files, bytes, rate and time left."""
+        moved = self.moved
+        rate = (moved.bytes - self._bytes_before) / max(0.001, now - self._began)
+        left = clock((moved.of_bytes - moved.bytes) / rate) if rate > 0 else "?"
+        verb = "sending" if moved.what == "send" else "bringing"
+        files = "1 file" if moved.files == 1 else f"{moved.files} files"
+        return f"{verb} {files}: {size(moved.bytes)} of {size(moved.of_bytes)}, {size(rate)}/s, {left} left"
+
+
 class Progress:
     """Stages while a person waits: drawn on a terminal, a line each through a pipe; the seconds are kept."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+        self._quiet, self._as_json = quiet or as_json, as_json
+        self._transfer: Transfer | None = None
         self._live: Live | None = None
         self._lines: list[Step] = []
         self._done: list[Step] = []
@@ -143,6 +166,9 @@ class Progress:
 
     def __call__(self, step: Step) -> None:
         """Take note of a step."""
+        if step.moved is not None:
+            self.moved(step.moved)
+            return
         if step.name == "note":
             self._print(f"note: {step.note}")
             return
@@ -155,6 +181,21 @@ class Progress:
             self._lines = [line for line in self._lines if line.name != step.name]
         if self._live is not None:
             self._live.refresh()
+
+    def moved(self, moved: Moved) -> None:
+        """Take note of how far a transfer is. On a terminal it is drawn, otherwise told every ten seconds."""
+        import time
+
+        now = time.monotonic()
+        if self._transfer is None or self._transfer.what != moved.what or moved.bytes < self._transfer.moved.bytes:
+            self._transfer = Transfer(moved, now)
+        self._transfer.moved = moved
+        if self._live is None and now - self._transfer.told >= TOLD_EVERY:
+            self._transfer.told = now
+            if self._as_json:
+                say(msgspec.json.encode({"event": "moved", **msgspec.to_builtins(moved)}).decode())
+            elif not self._quiet:
+                say(self._transfer.line(now))
 
     def _print(self, text: str) -> None:
         if self._live is not None:
@@ -170,7 +211,11 @@ class Progress:
         for step in self._done:
             note = f" ({step.note})" if step.note else ""
             yield Text(f"✓ {STAGES.get(step.name, step.name)}{note}  {step.seconds or 0:.1f} s", style="green")
-        if self._lines:
+        if self._transfer is not None and self._transfer.moved.bytes < self._transfer.moved.of_bytes:
+            import time
+
+            yield Spinner("dots", text=self._transfer.line(time.monotonic()))
+        elif self._lines:
             yield Spinner("dots", text=f"{STAGES.get(self._lines[-1].name, self._lines[-1].name)} ...")
 
     def timings(self) -> dict[str, float]:

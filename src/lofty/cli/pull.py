@@ -5,25 +5,26 @@ from __future__ import annotations
 import click
 
 from . import options
-from .output import document, say
+from .output import Progress, document, say
+from .transfers import code_of, tell
 
 
-@click.command(help="Bring files back that a copy has changed; nothing of yours is overwritten.")
+@click.command(help="Bring the files of a workspace or job, running or not; nothing of yours is overwritten.")
 @options.name
 @click.option("--to", metavar="DIR", help="into this folder instead of the one it came from")
+@click.option("--force", is_flag=True, help="pass on deletions that look like an accident")
 @options.as_json
-def command(name: str | None, to: str | None, as_json: bool) -> None:
+def command(name: str | None, to: str | None, force: bool, as_json: bool) -> int:
     """Files that both sides changed are kept both."""
     from ..api import Client
 
     task = Client().get(name)
-    report = task.pull(to)
+    with Progress(as_json=as_json) as progress:
+        report = task.pull(to, progress=progress, force=force)
     if as_json:
         document(report)
-        return
-    if task.spec.workdir:
+    elif task.in_place:
         say(f"'{task.name}' works in {task.spec.workdir} itself: there is nothing to bring")
-        return
-    say(f"{report.written} files, {report.bytes} bytes")
-    for kept in report.kept:
-        say(f"changed on both sides, theirs is beside yours: {kept}")
+    else:
+        tell(report)
+    return code_of(report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import LoftyError, SpecError
+from ..model.units import size
 from . import options
 from .output import Progress, document, facts, failure, say
 
@@ -91,7 +92,9 @@ def _attached(client: Client, task: Task, *, as_json: bool, timings: dict[str, f
     code = task.wait()
     if task.spec.workdir == "":
         report = task.pull()
-        say(f"{report.written} files came back" + "".join(f"\nkept both: {name}" for name in report.kept))
+        say(f"{report.brought} files came back ({size(report.brought_bytes)})")
+        for note in report.told():
+            say(note)
     seen = task.observe()
     if as_json:
         document({**_outcome(task, code), **({"timings": timings} if timings else {})})

@@ -49,6 +49,8 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The kind of error when it failed for lofty's reasons and not the user's: a class name of `lofty.errors`."""
     hint: str = ""
     """The command to run next, where the agent knows one."""
+    unsaved: str = ""
+    """What the last push could not bring into the store, in words; empty where nothing is missing there."""
     exit_code: int | None = None
     started: float | None = None
     ended: float | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from ..errors import SpecError
+from ..errors import SpecError, UsageError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -54,3 +55,44 @@ def clock(seconds: float) -> str:
     if hours < 24:
         return f"{hours}h{minutes:02d}m"
     return f"{hours // 24}d{hours % 24}h"
+
+
+def size(count: float) -> str:
+    """Bytes for a person: `3.4 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def moment(text: str, now: float) -> Callable[[float, int], bool]:
+    """A point in a history: a version's number (`12`, `#12`), how long ago (`2h`), a time of the last day (`14:30`), or
+    a date and time. Gives what tells whether a version, by its time in epoch seconds and its number, is not later."""
+    word = text.strip().removeprefix("#").removesuffix("ago").strip()
+    if word.isdigit():
+        number = int(word)
+        return lambda _, version: version <= number
+    try:
+        at = now - duration(word)
+    except UsageError:
+        at = _clock_time(word, now)
+    return lambda when, _: when <= at
+
+
+def _clock_time(word: str, now: float) -> float:
+    from datetime import datetime
+
+    for form in ("%H:%M:%S", "%H:%M"):
+        try:
+            parsed = datetime.strptime(word, form)
+        except ValueError:
+            continue
+        today = datetime.fromtimestamp(now).replace(hour=parsed.hour, minute=parsed.minute, second=parsed.second)
+        return today.timestamp() - (86400 if today.timestamp() > now else 0)
+    try:
+        return datetime.fromisoformat(word).timestamp()
+    except ValueError:
+        raise UsageError(
+            f"'{word}' is no point in time", hint="--at 12, --at 2h, --at 14:30 or --at 2026-11-24T14:30"
+        ) from None

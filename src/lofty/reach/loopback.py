@@ -44,3 +44,17 @@ def holder(port: int) -> str:
     except (psutil.Error, OSError, ValueError):
         return ""
     return ""
+
+
+def post(host: str, port: int, path: str, token: str, timeout: float = 2.0) -> bool:
+    """Send an empty request to a workspace; whether it was taken."""
+    import http.client
+
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("POST", path, headers={"Authorization": f"token {token}", "Content-Length": "0"})
+        return connection.getresponse().status < 300
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

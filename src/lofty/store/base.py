@@ -6,8 +6,9 @@ short processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -23,7 +24,11 @@ from obstore.exceptions import (
 )
 from obstore.store import LocalStore, MemoryStore
 
-from ..errors import AccessError, SpecError, Stale, StoreError
+from ..errors import AccessError, Damaged, LoftyError, SpecError, Stale, StoreError
+from . import disk
+from .clouds import SCHEMES, opened
+
+Data = bytes | bytearray | memoryview
 
 _memories: dict[str, MemoryStore] = {}
 """`memory://NAME` means the same store everywhere in one process."""
@@ -36,28 +41,40 @@ class Entry(NamedTuple):
     size: int
     modified: float
     """Epoch seconds, by the store's clock."""
+    version: str
+    """As `Store.version` gives it."""
 
 
 class Store:
-    """Keys and bytes under one prefix.
+    """Keys and bytes under one prefix of `file:///DIR`, `memory://NAME/…`, `s3://BUCKET/…`, `gs://BUCKET/…` or
+    `az://CONTAINER/…`. May be used from several threads at once.
+
+    A *version* is an opaque text that stands for what a key held at one moment. Requests that fail for the store's
+    reasons are tried again with growing pauses, for `patience` seconds.
 
     Errors: `KeyError` for a key that is not there, `Stale` for a lost compare-and-set, `AccessError` for
-    credentials, `StoreError` for everything else, disk full included.
+    credentials, `StoreError` for everything else, disk full included. `Stale` may also mean that a write arrived whose
+    answer was lost: who needs to know looks.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = 120.0) -> None:
         self.url = url
         parts = urlsplit(url)
+        self.root: Path | None = None
+        """The folder that it is; None where it is none."""
+        self._prefix = parts.path.strip("/")
+        self._made: Any = None
         if parts.scheme == "file":
-            self.root: Path | None = Path(unquote(parts.path))
-            self._made: Any = None
-            self._prefix = ""
+            self.root, self._prefix = Path(unquote(parts.path)), ""
         elif parts.scheme == "memory":
-            self.root = None
             self._made = _memories.setdefault(parts.netloc, MemoryStore())
-            self._prefix = parts.path.strip("/")
+        elif parts.scheme in SCHEMES:
+            self._prefix = unquote(self._prefix)
+            with _translated(url, ""):
+                self._made = opened(parts.scheme, parts.netloc, patience)
         else:
-            raise SpecError(f"'{url}' is not a store that lofty knows", hint="use file:///… or memory://…")
+            known = "s3://BUCKET/PREFIX, gs://…, az://… or file:///…"
+            raise SpecError(f"'{url}' is not a store that lofty knows", hint=f"use {known}")
 
     @property
     def _objects(self) -> Any:
@@ -72,6 +89,8 @@ class Store:
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
 
+    # --- reading ---
+
     def get(self, key: str) -> bytes:
         """The bytes under a key."""
         return self.read(key)[0]
@@ -82,50 +101,45 @@ class Store:
             raise KeyError(key)
         with _translated(self.url, key):
             result = obstore.get(self._objects, self._path(key))
-            return bytes(result.bytes()), result.meta["e_tag"] or ""
+            return bytes(result.bytes()), _version(result.meta)
 
     def read_changed(self, key: str, version: str) -> tuple[bytes, str] | None:
         """As `read`, but None when the version is still that one: one request and no body."""
+        if not self._is_there():
+            raise KeyError(key)
         try:
             with _translated(self.url, key):
-                result = obstore.get(self._objects, self._path(key), options={"if_none_match": version})
-                return bytes(result.bytes()), result.meta["e_tag"] or ""
+                result = obstore.get(self._objects, self._path(key), options={"if_none_match": _tag(version)})
+                return bytes(result.bytes()), _version(result.meta)
         except _NotModifiedError:
             return None
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write a key whole; a reader sees the old bytes or the new ones, never half."""
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of an object, each by its start and length; near ones are asked for together. `Damaged` when the
+        object ends before one of them does."""
+        if not self._is_there():
+            raise KeyError(key)
+        starts, lengths = [start for start, _ in spans], [length for _, length in spans]
+        try:
+            with _translated(self.url, key):
+                found = [
+                    bytes(part)
+                    for part in obstore.get_ranges(self._objects, self._path(key), starts=starts, lengths=lengths)
+                ]
+        except StoreError as error:
+            if not _is_short(error):
+                raise
+            found = []
+        if [len(part) for part in found] != lengths:
+            raise Damaged(f"{self.url}: {key} is shorter than it should be")
+        return found
+
+    def version(self, key: str) -> str:
+        """The version of a key now."""
+        if not self._is_there():
+            raise KeyError(key)
         with _translated(self.url, key):
-            obstore.put(self._objects, self._path(key), data, use_multipart=False)
-
-    def create(self, key: str, data: bytes) -> None:
-        """Write a key that must not exist yet; `Stale` when it does. Of several callers one wins."""
-        with _translated(self.url, key):
-            obstore.put(self._objects, self._path(key), data, mode="create", use_multipart=False)
-
-    def swap(self, key: str, data: bytes, version: str) -> str:
-        """Replace a key if its version is still the one that was read; gives the new version, or `Stale`."""
-        with _translated(self.url, key):
-            if self.root is None:
-                done = obstore.put(
-                    self._objects,
-                    self._path(key),
-                    data,
-                    mode={"e_tag": version},
-                    use_multipart=False,
-                )
-                return done["e_tag"] or ""
-            return self._swap_on_disk(key, data, version)
-
-    def _swap_on_disk(self, key: str, data: bytes, version: str) -> str:
-        # obstore has no compare-and-set for directories: a lock between processes makes one.
-        from filelock import FileLock
-
-        assert self.root is not None
-        with FileLock(self.root.parent / f".{self.root.name}.lock"):
-            if obstore.head(self._objects, self._path(key))["e_tag"] != version:
-                raise Stale(f"{key} was changed by another process")
-            return obstore.put(self._objects, self._path(key), data, use_multipart=False)["e_tag"] or ""
+            return _version(obstore.head(self._objects, self._path(key)))
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Everything under a prefix that ends at a `/`."""
@@ -135,7 +149,9 @@ class Store:
             for page in obstore.list(self._objects, self._path(prefix) or None):
                 for meta in page:
                     key = meta["path"].removeprefix(f"{self._prefix}/" if self._prefix else "")
-                    yield Entry(key, meta["size"], meta["last_modified"].timestamp())
+                    if self.root is not None and disk.PART in key:
+                        continue  # of a write that was killed
+                    yield Entry(key, meta["size"], meta["last_modified"].timestamp(), _version(meta))
 
     def folders(self, prefix: str = "") -> list[str]:
         """Names of the groups directly under a prefix, without the prefix."""
@@ -145,15 +161,71 @@ class Store:
             found = obstore.list_with_delimiter(self._objects, self._path(prefix) or None)
             return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
+    # --- writing ---
+
+    def put(self, key: str, data: Data, *, durable: bool = False) -> None:
+        """Write a key whole; a reader sees the old bytes or the new ones, never half. `durable`: on a disk, return
+        only when it survives a loss of power, as a cloud does always."""
+        with _translated(self.url, key):
+            if durable and self.root is not None:
+                disk.write(self.root, key, data)
+            else:
+                obstore.put(self._objects, self._path(key), data, use_multipart=False)
+
+    def create(self, key: str, data: Data) -> str:
+        """Write a key that must not exist yet and give its version; `Stale` when it does. Of several callers one
+        wins."""
+        with _translated(self.url, key):
+            if self.root is None:
+                return _version(obstore.put(self._objects, self._path(key), data, mode="create", use_multipart=False))
+            with disk.held(self.root):
+                if (self.root / key).exists():
+                    raise Stale(f"{key} was written by somebody else first")
+                disk.write(self.root, key, data)
+                return self.version(key)
+
+    def swap(self, key: str, data: Data, version: str) -> str:
+        """Replace a key if its version is still the one that was read; gives the new version, or `Stale`."""
+        with _translated(self.url, key):
+            try:
+                if self.root is None:
+                    tag, _, generation = version.partition(_BETWEEN)
+                    mode: Any = {"e_tag": tag} | ({"version": generation} if generation else {})
+                    return _version(obstore.put(self._objects, self._path(key), data, mode=mode, use_multipart=False))
+                with disk.held(self.root):
+                    disk.check(key, self.version(key), version)
+                    disk.write(self.root, key, data)
+                    return self.version(key)
+            except (KeyError, FileNotFoundError):
+                raise Stale(f"{key} is gone") from None
+
+    def replace(self, key: str, content: Iterator[bytes], version: str | None) -> str:
+        """Write a key of any size in pieces, if it is still that version (None: not there); gives the new version. A
+        large object is compared first and written then: the moment between is open."""
+        first = next(content, b"")
+        second = next(content, None)
+        if second is None:
+            return self.create(key, first) if version is None else self.swap(key, first, version)
+        try:
+            now = self.version(key)
+        except KeyError:
+            now = None
+        if now != version:
+            raise Stale(f"{key} was changed by somebody else")
+        with _translated(self.url, key):
+            obstore.put(self._objects, self._path(key), chain((first, second), content), use_multipart=True)
+        return self.version(key)
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove keys; those that are gone already are no error."""
         paths = [self._path(key) for key in keys]
-        if paths:
-            with _translated(self.url, paths[0]):
+        for start in range(0, len(paths), 1000):
+            some = paths[start : start + 1000]
+            with _translated(self.url, some[0]):
                 try:
-                    obstore.delete(self._objects, paths)
+                    obstore.delete(self._objects, some)
                 except FileNotFoundError:
-                    for path in paths:
+                    for path in some:
                         _delete_one(self._objects, path)
 
     def clear(self) -> None:
@@ -163,9 +235,27 @@ class Store:
 
             shutil.rmtree(self.root, ignore_errors=True)
             self._made = None
-            (self.root.parent / f".{self.root.name}.lock").unlink(missing_ok=True)
+            disk.lock_of(self.root).unlink(missing_ok=True)
         else:
             self.delete([entry.key for entry in self.entries()])
+
+
+_BETWEEN = "\n"
+
+
+def _version(meta: Any) -> str:
+    """A tag for those who compare tags, and a generation for those who compare generations."""
+    return f"{meta.get('e_tag') or ''}{_BETWEEN}{meta.get('version') or ''}".rstrip(_BETWEEN)
+
+
+def _tag(version: str) -> str:
+    return version.partition(_BETWEEN)[0]
+
+
+def _is_short(error: BaseException) -> bool:
+    """Whether the trouble is that the object is smaller than what was asked of it."""
+    text = str(error.__cause__ or error).lower()
+    return any(sign in text for sign in ("range", "416", "out of bounds", "exceeds", "too short", "unexpected end"))
 
 
 class _NotModifiedError(Exception):
@@ -184,7 +274,7 @@ def _translated(url: str, key: str) -> Iterator[None]:
     """obstore's errors as ours, most specific first, the original as the cause."""
     try:
         yield
-    except (Stale, StoreError):
+    except (LoftyError, KeyError):
         raise
     except FileNotFoundError as error:
         raise KeyError(key) from error

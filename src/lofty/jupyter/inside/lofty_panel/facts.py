@@ -45,6 +45,11 @@ def ask_to_stop(run_dir: Path) -> None:
     (run_dir / "stop").touch()
 
 
+def nudge(run_dir: Path) -> None:
+    """Ask the agent to look for new files at once; it looks for this file twice a second."""
+    (run_dir / "nudge").touch()
+
+
 def keep_awake(run_dir: Path, now: float | None = None) -> None:
     """Tell the agent that somebody wants the workspace to go on."""
     now = time.time() if now is None else now

@@ -54,6 +54,16 @@ class StopHandler(PanelHandler):
         self.answer({"stopping": True}, 202)
 
 
+class NudgeHandler(PanelHandler):
+    """The person's computer saying: I have just published files."""
+
+    @web.authenticated
+    def post(self) -> None:
+        """Ask the agent to look."""
+        facts.nudge(self.run_dir)
+        self.answer({"nudged": True}, 202)
+
+
 class KeepHandler(PanelHandler):
     """A person saying: I am still here."""
 

@@ -17,6 +17,7 @@ from .activity import Activity
 from .handlers import (
     ActivityHandler,
     KeepHandler,
+    NudgeHandler,
     OutsideHandler,
     PageHandler,
     StatusHandler,
@@ -39,6 +40,7 @@ class LoftyPanel(Configurable):
         routes: list[tuple[Any, ...]] = [
             (f"{under}/api/status", StatusHandler, panel),
             (f"{under}/api/stop", StopHandler, panel),
+            (f"{under}/api/nudge", NudgeHandler, panel),
             (f"{under}/api/keep", KeepHandler, panel),
             (f"{under}/api/activity", ActivityHandler, panel),
             (f"{under}/?", PageHandler, {"workspace": self.workspace}),

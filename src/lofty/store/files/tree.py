@@ -1,0 +1,181 @@
+"""What a version of a directory is made of, as values: a `Row` for each path.
+
+Paths are POSIX, relative, below the directory; a name's odd bytes ride as surrogates (`surrogateescape`), and a path
+that ends in `/` is a folder with nothing in it. What a store names comes from elsewhere and is checked here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import msgspec
+
+from ...errors import StoreError
+
+PIECE = 8 * 1024 * 1024
+"""Bytes. A file's content is named piece by piece: a change in a large file costs the pieces it touches."""
+
+HASH_BYTES = 32
+MOST_BYTES = 1 << 50
+"""No file is larger; a store that says so lies."""
+
+
+class File(msgspec.Struct, frozen=True, array_like=True):
+    """What lies at a path."""
+
+    pieces: tuple[bytes, ...] = ()
+    """BLAKE3 of every `PIECE` of the content; empty for an empty file, and where the content is not known yet."""
+    size: int = 0
+    executable: bool = False
+    link: bytes = b""
+    """Target, where the path is a symbolic link."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the content's hashes are known: those of somebody else's plain object are not, before a look."""
+        return bool(self.pieces or self.link or not self.size)
+
+    def same_content(self, other: File | None) -> bool:
+        """Equal but for the executable bit."""
+        return other is not None and (self.pieces, self.size, self.link) == (other.pieces, other.size, other.link)
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a piece lies in the store."""
+
+    pack: bytes
+    """BLAKE3 of the pack; in the plain layout the object's version."""
+    offset: int = 0
+    """Of the frame in the pack, bytes."""
+    length: int = 0
+    """Of the frame as stored, bytes."""
+    start: int = 0
+    """Of the piece in the frame, bytes."""
+    packed: bool = False
+    """Whether the frame is compressed."""
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One path of a version, or that it is gone."""
+
+    path: bytes
+    file: File | None = None
+    places: tuple[Place, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The path as text."""
+        return decode(self.path)
+
+
+def encode(path: str) -> bytes:
+    """A path as the bytes that are stored and sorted."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def decode(path: bytes) -> str:
+    """A stored path as text."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def shown(path: str) -> str:
+    """A path for a person: on one line, whatever is in it."""
+    return path if path.isprintable() else ascii(path)[1:-1]
+
+
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(\..*)?", re.IGNORECASE)
+OWN = ".lofty"
+PART = f"{OWN}-part-"
+"""Names that begin so are files on their way, never a person's."""
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is lofty's own, or git's: such never go along."""
+    return name == OWN or name.startswith(PART) or name.casefold() == ".git"
+
+
+def check_row(row: Row, *, windows: bool = os.name == "nt") -> None:
+    """A row that a store names is untrusted. `StoreError` unless its path stays below the directory and is none that
+    is never sent, and its numbers can be true."""
+    path = row.name
+    parts = path.removesuffix("/").split("/")
+    odd = "\0" in path or any(part in ("", ".", "..") for part in parts) or len(row.path) > 4096
+    private = any(map(is_own, parts))
+    foreign = windows and any(re.search(r'[:\\<>"|?*\x00-\x1f]|[. ]$', p) or _DEVICE.fullmatch(p) for p in parts)
+    if odd or private or foreign:
+        raise StoreError(f"the store names the path {path!r}: refused", hint="lofty history, lofty restore --at WHEN")
+    file = row.file
+    if file is None:
+        return
+    pieces = -(-file.size // PIECE)
+    lies = (
+        not 0 <= file.size <= MOST_BYTES
+        or (path.endswith("/") and (file.size or file.link))
+        or (file.link and (file.size or file.pieces or not stays(path, decode(file.link))))
+        or len(file.pieces) not in ((pieces,) if row.places and row.file and row.file.pieces else (pieces, 0))
+        or any(len(piece) != HASH_BYTES for piece in file.pieces)
+        or (file.pieces and len(row.places) != len(file.pieces))
+        or any(min(place.offset, place.length, place.start) < 0 for place in row.places)
+    )
+    if lies:
+        raise StoreError(f"the store's entry of {path!r} cannot be true: refused")
+
+
+def stays(path: str, link: str) -> bool:
+    """Whether a link at that path can only lead to places below the directory, whatever other links there will be:
+    it is relative, and goes up only where it begins."""
+    parts = PurePosixPath(link).parts
+    ups = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    return (
+        bool(parts)
+        and "\0" not in link
+        and not link.startswith("/")
+        and ".." not in parts[ups:]
+        and ups <= path.count("/")
+    )
+
+
+def folded(path: str) -> str:
+    """The path as a file system would compare it that knows neither case nor how letters are composed."""
+    return path.lower() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+
+
+def clashes(paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of different paths that would be one file on such a file system."""
+    seen: dict[str, str] = {}
+    found = []
+    for path in paths:
+        other = seen.setdefault(folded(path.removesuffix("/")), path)
+        if other != path:
+            found.append((other, path))
+    return found
+
+
+def above(path: str) -> list[str]:
+    """The folders that a path lies in, nearest first."""
+    parts = path.removesuffix("/").split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
+
+
+class Span(NamedTuple):
+    """A range of sorted paths: from the first up to, not including, the second; None is open."""
+
+    first: bytes | None = None
+    until: bytes | None = None
+
+    def holds(self, path: bytes) -> bool:
+        """Whether the path lies in it."""
+        return (self.first is None or path >= self.first) and (self.until is None or path < self.until)
+
+
+ALL = Span()
+
+
+def beneath(path: bytes) -> Span:
+    """Everything in a folder."""
+    return Span(path + b"/", path + b"0")  # "0" follows "/"

@@ -1,0 +1,338 @@
+"""Changes into a directory, so that nothing of anybody's is lost: whole files under a passing name first, put into
+place only where the path still looks as it did when it was decided, and never outside the directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from ...errors import LoftyError
+from .state import look_of
+from .tree import PART, PIECE, File, Row, above, decode, folded
+
+_ZEROS = memoryview(bytes(PIECE))
+
+
+class Take(msgspec.Struct, frozen=True):
+    """A row to be taken over."""
+
+    row: Row
+    look: bytes | None
+    """How the path looked when that was decided; None: nothing was there."""
+    content: bytes | None = None
+    """Where it does not come from the store."""
+
+
+class Written(msgspec.Struct):
+    """The outcome."""
+
+    looks: dict[str, bytes | None] = {}
+    """What was done: paths and how they look now; None: gone, or a folder."""
+    failed: dict[str, str] = {}
+    """What was not, and why."""
+
+
+class Writer:
+    """Writes into one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fspath(root)
+        self._folders: set[str] = set()
+        self._parts = count()
+        self._lock, self._one = threading.Lock(), threading.Lock()
+        self.done = Written()
+        self._full: OSError | None = None
+
+    # --- the whole ---
+
+    def check_room(self, takes: Iterable[Take]) -> None:
+        """`LoftyError` when the disk cannot hold what is to come."""
+        room = os.statvfs(self._root)
+        need = sum(take.row.file.size for take in takes if take.row.file)
+        if need > room.f_bavail * room.f_frsize:
+            text = f"{self._root} has room for {room.f_bavail * room.f_frsize} bytes, and {need} are to come"
+            raise LoftyError(text, hint="free some space and run the command again")
+
+    def clash_here(self, takes: Mapping[str, Take]) -> dict[str, str]:
+        """New paths that this file system would confuse with another; found before anything is written."""
+        new = [path for path, take in takes.items() if take.row.file is not None and take.look is None]
+        found: dict[str, str] = {}
+        if not new or not self._folds():
+            return found
+        gone = {folded(path) for path, take in takes.items() if take.row.file is None}
+        seen: dict[str, str] = {}
+        for path in new:
+            other = seen.setdefault(folded(path), path)
+            there = folded(path) not in gone and os.path.lexists(self._at(path))
+            if other != path or there:
+                found[path] = f"this disk cannot tell it from {other if other != path else 'a name that is there'}"
+        return found
+
+    def _folds(self) -> bool:
+        """Whether the file system compares names without regard to case."""
+        probe = self._at(f"{PART}probe-{os.getpid()}a")
+        try:
+            os.close(os.open(probe, os.O_CREAT | os.O_WRONLY, 0o600))
+            return os.path.lexists(probe[:-1] + "A")
+        except OSError:
+            return False
+        finally:
+            with suppress(OSError):
+                os.unlink(probe)
+
+    def remove(self, takes: Mapping[str, Take]) -> None:
+        """Delete what is to go, what lies deepest first, and folders that hold nothing any more."""
+        for path in sorted(takes, reverse=True):
+            self._guarded(path, lambda path=path: self._remove_one(path, takes[path]))  # type: ignore[misc]
+        for path in sorted(takes, reverse=True):
+            if path in self.done.looks:
+                for upper in above(path):
+                    try:
+                        os.rmdir(self._at(upper))
+                    except OSError:
+                        break
+
+    def _remove_one(self, path: str, take: Take) -> None:
+        if not self._safe(path, make=False):
+            return
+        there = self._at(path.removesuffix("/"))
+        if path.endswith("/"):
+            with suppress(FileNotFoundError):
+                try:
+                    os.rmdir(there)
+                except OSError as error:  # something is in it: then it is no empty folder, and nobody wants it gone
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+        elif self._look(path) != take.look:
+            self.done.failed[path] = "was changed meanwhile"
+            return
+        elif take.look is not None:
+            os.unlink(there)
+        self.done.looks[path] = None
+
+    def move(self, path: str, to: str, look: bytes) -> bool:
+        """Give a file another name beside it; False when it was changed meanwhile."""
+        with suppress(OSError):
+            if self._look(path) == look and not os.path.lexists(self._at(to)):
+                os.rename(self._at(path), self._at(to))
+                return True
+        return False
+
+    def place(self, path: str, take: Take) -> None:
+        """Write what comes with its content: a link, a folder, an empty file, or the outcome of a merge."""
+        file = take.row.file
+        assert file is not None
+        if path.endswith("/"):
+            self._guarded(path, lambda: self._make_folder(path))
+        elif file.link:
+            self._guarded(path, lambda: self._put(path, take, self._link_part(path, file)))
+        else:
+            self.whole(path, take, memoryview(take.content or b""))
+
+    def whole(self, path: str, take: Take, content: memoryview) -> None:
+        """Write a file of one piece."""
+
+        # One at a time: small writes are work for the interpreter, and threads would only take turns at it.
+        with self._one, self.part(path, take) or nullcontext() as part:
+            if part is not None:
+                part.write(0, content)
+                part.finish()
+
+    def part(self, path: str, take: Take) -> Part | None:
+        """A file that arrives in several pieces; None when it cannot be begun."""
+        found: list[Part] = []
+        self._guarded(path, lambda: found.append(Part(self, path, take)))
+        return found[0] if found else None
+
+    def raise_full(self) -> None:
+        """`LoftyError` when the disk became full; what was written stays."""
+        if self._full is not None:
+            raise LoftyError(
+                f"{self._root}: {self._full.strerror}", hint="free some space and run the command again"
+            ) from self._full
+
+    # --- one path ---
+
+    def _guarded(self, path: str, work: Callable[[], None]) -> None:
+        if self._full is not None:
+            self.done.failed.setdefault(path, "the disk is full")
+            return
+        try:
+            work()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._full = error
+            self.done.failed[path] = error.strerror or str(error)
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _look(self, path: str) -> bytes | None:
+        try:
+            return look_of(os.lstat(self._at(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _safe(self, path: str, *, make: bool = True) -> bool:
+        """Whether a path lies in real folders below the root, made where they are missing: a link in its place would
+        lead elsewhere."""
+        missing: list[str] = []
+        for upper in above(path):
+            if upper in self._folders:
+                break
+            try:
+                seen = os.lstat(self._at(upper))
+            except (FileNotFoundError, NotADirectoryError):
+                missing.append(upper)
+                continue
+            if not stat.S_ISDIR(seen.st_mode):
+                self.done.failed[path] = f"{upper} is no folder here"
+                return False
+            break
+        if missing and not make:
+            return True
+        with self._lock:
+            for upper in reversed(missing):
+                with suppress(FileExistsError):
+                    os.mkdir(self._at(upper))
+        if missing:
+            return self._safe(path)
+        self._folders.update(above(path))
+        return True
+
+    def _make_folder(self, path: str) -> None:
+        if self._safe(path):
+            there = self._at(path.removesuffix("/"))
+            with suppress(FileExistsError):
+                os.mkdir(there)
+            if stat.S_ISDIR(os.lstat(there).st_mode):
+                self.done.looks[path] = None
+            else:
+                self.done.failed[path] = "a file is in its place"
+
+    def _part_name(self, path: str) -> str:
+        folder = path.rpartition("/")[0]
+        return self._at(f"{folder}/" * bool(folder) + f"{PART}{os.getpid()}-{next(self._parts)}")
+
+    def _link_part(self, path: str, file: File) -> str:
+        name = self._part_name(path)
+        if self._safe(path):
+            os.symlink(decode(file.link), name)
+        return name
+
+    def _put(self, path: str, take: Take, part: str) -> None:
+        """Put a finished part into place, if the place is as it was."""
+        if path in self.done.failed:
+            return
+        there = self._at(path)
+        try:
+            if take.look is None:
+                self._put_new(part, there)
+                with suppress(FileNotFoundError):  # before it is looked at: this changes a time of the file
+                    os.unlink(part)
+            elif self._look(path) == take.look:
+                os.rename(part, there)
+            else:
+                self.done.failed[path] = "was changed meanwhile"
+                return
+            self.done.looks[path] = self._look(path)
+        except FileExistsError:
+            self.done.failed[path] = "something is in its place"
+        except IsADirectoryError:
+            self.done.failed[path] = "a folder is in its place"
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part)
+
+    def _put_new(self, part: str, there: str) -> None:
+        try:
+            os.link(part, there, follow_symlinks=False)  # unlike a rename, never on top of anything
+        except (PermissionError, NotImplementedError, OSError) as error:
+            if isinstance(error, FileExistsError | FileNotFoundError):
+                raise
+            if os.path.lexists(there):
+                raise FileExistsError(errno.EEXIST, "exists", there) from None
+            os.rename(part, there)  # a file system without hard links
+
+
+class Part:
+    """A file on its way, under a passing name."""
+
+    def __init__(self, writer: Writer, path: str, take: Take) -> None:
+        self._writer, self._path, self._take = writer, path, take
+        self._fd = -1
+        self.name = writer._part_name(path)
+        if not writer._safe(path):
+            return
+        file = take.row.file
+        executable = file is not None and file.executable
+        self._size = file.size if file is not None else 0
+        self._fd = os.open(self.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o777 if executable else 0o666)
+        if take.look is not None:  # keep the modes that a person gave the file, but for what the store says
+            with suppress(OSError):
+                mode = stat.S_IMODE(os.lstat(writer._at(path)).st_mode)
+                os.fchmod(self._fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        with suppress(FileNotFoundError):
+            os.unlink(self.name)
+
+    def write(self, number: int, content: memoryview) -> None:
+        """A piece, by its number. Pieces may come in any order, from several threads; what goes wrong is in the
+        writer's outcome."""
+        self._writer._guarded(self._path, lambda: self._write(number, content))
+
+    def finish(self) -> None:
+        """All is there: put it into place."""
+        self._writer._guarded(self._path, self._finish)
+
+    def _write(self, number: int, content: memoryview) -> None:
+        offset = number * PIECE
+        if content == _ZEROS[: len(content)]:
+            os.ftruncate(self._fd, self._size)
+            return  # a hole, as it may have been at the other side
+        while content and self._fd >= 0:
+            written = os.pwrite(self._fd, content, offset)
+            content, offset = content[written:], offset + written
+
+    def _finish(self) -> None:
+        if self._fd < 0 or self._path in self._writer.done.failed:
+            return
+        os.close(self._fd)
+        self._fd = -1
+        # A time that no clock tick gives: should a person write to the file in this very tick, it looks different.
+        os.utime(self.name, ns=(now := time.time_ns(), now))
+        self._writer._put(self._path, self._take, self.name)
+
+
+def clear_parts(root: Path, parts: Sequence[str]) -> None:
+    """Remove what killed transfers left; what a living process works on stays."""
+    for path in parts:
+        pid = path.rpartition(PART)[2].partition("-")[0]
+        with suppress(OSError):
+            if not (pid.isdigit() and _alive(int(pid))):
+                (root / path).unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return True
