@@ -214,7 +214,7 @@ def test_a_copy_touches_nothing_until_its_files_come_back(lofty: Lofty, folder: 
     assert (folder / "result.txt").read_text() == "new"
     assert (folder / "data.csv").read_text() == "a,b\n1,2\n3,4\n"
     assert (folder / "both.txt").read_text() == "mine"
-    assert [Path(folder, name).read_text() for name in report["kept"]] == ["theirs"]
+    assert [Path(folder, kept["beside"]).read_text() for kept in report["kept"]] == ["theirs"]
     lofty.ok("down", "work")
     nothing_left(lofty, workspace.port)
 

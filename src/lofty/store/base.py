@@ -178,11 +178,8 @@ class Store:
         with _translated(self.url, key):
             if self.root is None:
                 return _version(obstore.put(self._objects, self._path(key), data, mode="create", use_multipart=False))
-            with disk.held(self.root):
-                if (self.root / key).exists():
-                    raise Stale(f"{key} was written by somebody else first")
-                disk.write(self.root, key, data)
-                return self.version(key)
+            disk.write(self.root, key, data, new=True)
+            return self.version(key)
 
     def swap(self, key: str, data: Data, version: str) -> str:
         """Replace a key if its version is still the one that was read; gives the new version, or `Stale`."""

@@ -15,8 +15,8 @@ PART = ".lofty-part-"
 """How files begin that are being written."""
 
 
-def write(root: Path, key: str, data: bytes | bytearray | memoryview) -> None:
-    """Write a file whole, and return when it survives a loss of power."""
+def write(root: Path, key: str, data: bytes | bytearray | memoryview, *, new: bool = False) -> None:
+    """Write a file whole, and return when it survives a loss of power; a `new` one must not be there yet (`Stale`)."""
     path = root / key
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{PART}{os.getpid()}-{threading.get_ident()}")
@@ -29,11 +29,15 @@ def write(root: Path, key: str, data: bytes | bytearray | memoryview) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-        part.replace(path)
-    except BaseException:
+        if new:
+            path.hardlink_to(part)  # of several at once, one wins
+        else:
+            part.replace(path)
+    except FileExistsError:
+        raise Stale(f"{key} was written by somebody else first") from None
+    finally:
         with suppress(FileNotFoundError):
             part.unlink()
-        raise
     _sync(path.parent)
 
 
