@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..model.units import moment, size
 from . import options
 from .output import document, say
-from .transfers import code_of
+from .transfers import code_of, files
 from .versions import target
 
 
@@ -55,7 +55,7 @@ def command(name: str | None, path: str | None, at: str, to: str | None, beside:
         return code_of(report)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(version.time))
     where = f" into {to}" if to else ""
-    say(f"version {version.number} of {when}: {report.brought} files ({size(report.brought_bytes)}) restored{where}")
+    say(f"version {version.number} of {when}: {files(report.brought)} ({size(report.brought_bytes)}) restored{where}")
     for line in report.told():
         say(line)
     return code_of(report)

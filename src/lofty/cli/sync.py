@@ -15,6 +15,8 @@ from .transfers import code_of, report_as_json, tell
 if TYPE_CHECKING:
     from ..store.files.sync import Folder, Moved, Report
 
+TIDY_EVERY = 50
+"""Versions after which what no version needs any more is looked for."""
 HELP = """Keep the folder DIR and a store alike: s3://BUCKET/PREFIX, gs://..., az://... or file:///...
 
 Both directions once, unless one is named. Every version is kept (lofty history URL, lofty restore URL). What both
@@ -62,6 +64,8 @@ def command(
             watcher=progress.moved,
         )
         report = kept.sync(mode or "both", force=force)
+    if report.version and report.sent and report.version % TIDY_EVERY == 0:
+        kept.layout.tidy()
     if watch:
         if as_json:
             data(report_as_json(report))

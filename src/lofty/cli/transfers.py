@@ -17,20 +17,22 @@ def tell(report: Report) -> None:
     """In words, on stderr."""
     parts = []
     if report.sent:
-        parts.append(f"{_files(report.sent)} sent ({size(report.sent_bytes)})")
+        parts.append(f"{files(report.sent)} sent ({size(report.sent_bytes)})")
     if report.deleted_there:
         parts.append(f"{report.deleted_there} deleted there")
     if report.brought:
-        parts.append(f"{_files(report.brought)} brought ({size(report.brought_bytes)})")
+        parts.append(f"{files(report.brought)} brought ({size(report.brought_bytes)})")
     if report.deleted_here:
         parts.append(f"{report.deleted_here} deleted here")
     version = f"; version {report.version}" if report.version and parts else ""
-    say((", ".join(parts) or "nothing to do: both sides are alike") + version)
+    nothing = "nothing to do: both sides are alike" if report.complete else "nothing was done"
+    say((", ".join(parts) or nothing) + version)
     for line in report.told():
         say(line)
 
 
-def _files(count: int) -> str:
+def files(count: int) -> str:
+    """So many of them."""
     return "1 file" if count == 1 else f"{count} files"
 
 

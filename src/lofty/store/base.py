@@ -6,27 +6,21 @@ short processes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    NotModifiedError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore, MemoryStore
 
-from ..errors import AccessError, Damaged, LoftyError, SpecError, Stale, StoreError
+from ..errors import Damaged, SpecError, Stale
 from . import disk
-from .clouds import SCHEMES, opened
+from .clouds import LARGE, SCHEMES, opened
+from .translate import NotModified, translated
 
 Data = bytes | bytearray | memoryview
 
@@ -64,14 +58,18 @@ class Store:
         """The folder that it is; None where it is none."""
         self._prefix = parts.path.strip("/")
         self._made: Any = None
+        self._made_large: Any = None
+        self._cloud: tuple[str, str, float] | None = None
+        self._patience = patience
         if parts.scheme == "file":
             self.root, self._prefix = Path(unquote(parts.path)), ""
         elif parts.scheme == "memory":
             self._made = _memories.setdefault(parts.netloc, MemoryStore())
         elif parts.scheme in SCHEMES:
             self._prefix = unquote(self._prefix)
-            with _translated(url, ""):
-                self._made = opened(parts.scheme, parts.netloc, patience)
+            self._cloud = (parts.scheme, parts.netloc, patience)
+            with translated(url, ""):
+                self._made = opened(*self._cloud)
         else:
             known = "s3://BUCKET/PREFIX, gs://…, az://… or file:///…"
             raise SpecError(f"'{url}' is not a store that lofty knows", hint=f"use {known}")
@@ -82,6 +80,14 @@ class Store:
         if self._made is None:
             self._made = LocalStore(str(self.root), mkdir=True, automatic_cleanup=True)
         return self._made
+
+    def _objects_for(self, size: int) -> Any:
+        """The same, for a write of that size."""
+        if self._cloud is None or size < LARGE:
+            return self._objects
+        if self._made_large is None:
+            self._made_large = opened(*self._cloud, large=True)
+        return self._made_large
 
     def _is_there(self) -> bool:
         return self._made is not None or (self.root is not None and self.root.is_dir())
@@ -99,7 +105,7 @@ class Store:
         """The bytes under a key and their version, for `swap`."""
         if not self._is_there():
             raise KeyError(key)
-        with _translated(self.url, key):
+        with translated(self.url, key):
             result = obstore.get(self._objects, self._path(key))
             return bytes(result.bytes()), _version(result.meta)
 
@@ -108,10 +114,10 @@ class Store:
         if not self._is_there():
             raise KeyError(key)
         try:
-            with _translated(self.url, key):
-                result = obstore.get(self._objects, self._path(key), options={"if_none_match": _tag(version)})
+            with translated(self.url, key):
+                result = obstore.get(self._objects, self._path(key), options={"if_none_match": f'"{version}"'})
                 return bytes(result.bytes()), _version(result.meta)
-        except _NotModifiedError:
+        except NotModified:
             return None
 
     def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -119,45 +125,50 @@ class Store:
         object ends before one of them does."""
         if not self._is_there():
             raise KeyError(key)
-        starts, lengths = [start for start, _ in spans], [length for _, length in spans]
-        try:
-            with _translated(self.url, key):
-                found = [
-                    bytes(part)
-                    for part in obstore.get_ranges(self._objects, self._path(key), starts=starts, lengths=lengths)
-                ]
-        except StoreError as error:
-            if not _is_short(error):
-                raise
-            found = []
-        if [len(part) for part in found] != lengths:
-            raise Damaged(f"{self.url}: {key} is shorter than it should be")
-        return found
+        asked = [(start, length) for start, length in spans if length]
+        starts, lengths = [start for start, _ in asked], [length for _, length in asked]
+        with translated(self.url, key):
+            parts = obstore.get_ranges(self._objects, self._path(key), starts=starts, lengths=lengths)
+            if [len(part) for part in parts] != lengths:
+                raise Damaged(f"{self.url}: {key}: shorter than it should be")
+            found = iter(parts)
+            return [bytes(next(found)) if length else b"" for _, length in spans]
 
     def version(self, key: str) -> str:
         """The version of a key now."""
         if not self._is_there():
             raise KeyError(key)
-        with _translated(self.url, key):
+        with translated(self.url, key):
             return _version(obstore.head(self._objects, self._path(key)))
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Everything under a prefix that ends at a `/`."""
         if not self._is_there():
             return
-        with _translated(self.url, prefix):
-            for page in obstore.list(self._objects, self._path(prefix) or None):
-                for meta in page:
-                    key = meta["path"].removeprefix(f"{self._prefix}/" if self._prefix else "")
-                    if self.root is not None and disk.PART in key:
-                        continue  # of a write that was killed
-                    yield Entry(key, meta["size"], meta["last_modified"].timestamp(), _version(meta))
+        limit = time.monotonic() + self._patience
+        last = None
+        with translated(self.url, prefix):
+            while True:
+                try:
+                    pages = obstore.list(self._objects, self._path(prefix) or None, offset=last)
+                    for meta in chain.from_iterable(pages):
+                        key = meta["path"].removeprefix(f"{self._prefix}/" if self._prefix else "")
+                        if self.root is None or disk.PART not in key:  # of a write that was killed
+                            yield Entry(key, meta["size"], meta["last_modified"].timestamp(), _version(meta))
+                        last = meta["path"]
+                except GenericError as error:
+                    # obstore does not try again when a page breaks off in the middle.
+                    if self._cloud is None or "response body" not in str(error) or time.monotonic() > limit:
+                        raise
+                    time.sleep(0.2)
+                else:
+                    return
 
     def folders(self, prefix: str = "") -> list[str]:
         """Names of the groups directly under a prefix, without the prefix."""
         if not self._is_there():
             return []
-        with _translated(self.url, prefix):
+        with translated(self.url, prefix):
             found = obstore.list_with_delimiter(self._objects, self._path(prefix) or None)
             return sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
@@ -166,35 +177,48 @@ class Store:
     def put(self, key: str, data: Data, *, durable: bool = False) -> None:
         """Write a key whole; a reader sees the old bytes or the new ones, never half. `durable`: on a disk, return
         only when it survives a loss of power, as a cloud does always."""
-        with _translated(self.url, key):
+        with translated(self.url, key):
             if durable and self.root is not None:
                 disk.write(self.root, key, data)
             else:
-                obstore.put(self._objects, self._path(key), data, use_multipart=False)
+                obstore.put(self._objects_for(len(data)), self._path(key), data, use_multipart=False)
 
     def create(self, key: str, data: Data) -> str:
         """Write a key that must not exist yet and give its version; `Stale` when it does. Of several callers one
         wins."""
-        with _translated(self.url, key):
+        with translated(self.url, key):
             if self.root is None:
-                return _version(obstore.put(self._objects, self._path(key), data, mode="create", use_multipart=False))
+                return self._put_if(key, data, "create")
             disk.write(self.root, key, data, new=True)
             return self.version(key)
 
     def swap(self, key: str, data: Data, version: str) -> str:
         """Replace a key if its version is still the one that was read; gives the new version, or `Stale`."""
-        with _translated(self.url, key):
+        with translated(self.url, key):
             try:
                 if self.root is None:
-                    tag, _, generation = version.partition(_BETWEEN)
-                    mode: Any = {"e_tag": tag} | ({"version": generation} if generation else {})
-                    return _version(obstore.put(self._objects, self._path(key), data, mode=mode, use_multipart=False))
+                    return self._put_if(key, data, self._condition(key, version))
                 with disk.held(self.root):
                     disk.check(key, self.version(key), version)
                     disk.write(self.root, key, data)
                     return self.version(key)
             except (KeyError, FileNotFoundError):
                 raise Stale(f"{key} is gone") from None
+
+    def _condition(self, key: str, version: str) -> Any:
+        """That a key is still of that version, in the store's own terms."""
+        tag = f'"{version}"'
+        if self._cloud is None or self._cloud[0] != "gs":
+            return {"e_tag": tag}
+        # Google's compares generations, and its listings do not tell them: look which one bears the tag.
+        now = obstore.head(self._objects, self._path(key))
+        if _version(now) != version:
+            raise Stale(f"{key} was changed by somebody else")
+        return {"e_tag": tag, "version": now["version"]}
+
+    def _put_if(self, key: str, data: Data, mode: Any) -> str:
+        done = obstore.put(self._objects_for(len(data)), self._path(key), data, mode=mode, use_multipart=False)
+        return _version(done)
 
     def replace(self, key: str, content: Iterator[bytes], version: str | None) -> str:
         """Write a key of any size in pieces, if it is still that version (None: not there); gives the new version. A
@@ -209,8 +233,8 @@ class Store:
             now = None
         if now != version:
             raise Stale(f"{key} was changed by somebody else")
-        with _translated(self.url, key):
-            obstore.put(self._objects, self._path(key), chain((first, second), content), use_multipart=True)
+        with translated(self.url, key):
+            obstore.put(self._objects_for(LARGE), self._path(key), chain((first, second), content), use_multipart=True)
         return self.version(key)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -218,7 +242,7 @@ class Store:
         paths = [self._path(key) for key in keys]
         for start in range(0, len(paths), 1000):
             some = paths[start : start + 1000]
-            with _translated(self.url, some[0]):
+            with translated(self.url, some[0]):
                 try:
                     obstore.delete(self._objects, some)
                 except FileNotFoundError:
@@ -237,26 +261,9 @@ class Store:
             self.delete([entry.key for entry in self.entries()])
 
 
-_BETWEEN = "\n"
-
-
 def _version(meta: Any) -> str:
-    """A tag for those who compare tags, and a generation for those who compare generations."""
-    return f"{meta.get('e_tag') or ''}{_BETWEEN}{meta.get('version') or ''}".rstrip(_BETWEEN)
-
-
-def _tag(version: str) -> str:
-    return version.partition(_BETWEEN)[0]
-
-
-def _is_short(error: BaseException) -> bool:
-    """Whether the trouble is that the object is smaller than what was asked of it."""
-    text = str(error.__cause__ or error).lower()
-    return any(sign in text for sign in ("range", "416", "out of bounds", "exceeds", "too short", "unexpected end"))
-
-
-class _NotModifiedError(Exception):
-    """The version asked about is still the current one."""
+    """The ETag, bare: it reads the same in a listing and in every answer of the store."""
+    return str(meta.get("e_tag") or "").removeprefix("W/").strip('"')
 
 
 def _delete_one(objects: Any, path: str) -> None:
@@ -264,31 +271,3 @@ def _delete_one(objects: Any, path: str) -> None:
         obstore.delete(objects, path)
     except FileNotFoundError:
         return
-
-
-@contextmanager
-def _translated(url: str, key: str) -> Iterator[None]:
-    """obstore's errors as ours, most specific first, the original as the cause."""
-    try:
-        yield
-    except (LoftyError, KeyError):
-        raise
-    except FileNotFoundError as error:
-        raise KeyError(key) from error
-    except NotModifiedError as error:
-        raise _NotModifiedError from error
-    except (AlreadyExistsError, PreconditionError) as error:
-        raise Stale(f"{key} was written by somebody else first") from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise AccessError(f"no access to {url}: {_first_line(error)}", hint="lofty check") from error
-    except (BaseError, OSError, ValueError) as error:
-        text = _first_line(error)
-        hint = "free some space and run the command again" if "No space left" in str(error) else "lofty check"
-        where = f"{url}: {key}" if key else url
-        raise StoreError(f"{where}: {text}", hint=hint) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    causes = [line.strip() for line in str(error).splitlines() if "message:" in line or "os error" in line]
-    return f"{lines[0]} ({causes[0]})" if causes and causes[0] not in lines[0] else lines[0]

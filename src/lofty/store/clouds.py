@@ -1,38 +1,52 @@
 """From a store's address to obstore's client for it. Credentials and endpoints come from where each cloud's own tools
-look for them: `AWS_*`, `GOOGLE_*` and `STORAGE_EMULATOR_HOST`, `AZURE_*`."""
+look for them: `AWS_*` and profiles, `GOOGLE_*` and `STORAGE_EMULATOR_HOST`, `AZURE_*` and `az login`."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ..errors import MissingExtra, SpecError
+from ..errors import MissingExtra, NotLoggedIn, SpecError
 
-SCHEMES = {"s3": "a bucket on S3", "gs": "a bucket on Google Cloud Storage", "az": "a container on Azure"}
+SCHEMES = {"s3": "bucket", "gs": "bucket", "az": "container"}
+"""What a store's outermost folder is called."""
 
-CONNECT, SILENCE = 10.0, 30.0
-"""Seconds to get a connection, and without a byte before a request counts as stalled. A whole request has no limit of
-its own but `patience`: an object may be large and a line slow."""
+LOGIN = {
+    "s3": "run `aws sso login` or renew AWS_ACCESS_KEY_ID and its secret; then `lofty check`",
+    "gs": "run `gcloud auth application-default login`; then `lofty check`",
+    "az": "run `az login` or renew AZURE_STORAGE_ACCOUNT_KEY; then `lofty check`",
+}
+
+CONNECT, SILENCE, WHOLE = 10.0, 30.0, 600.0
+"""Seconds to get a connection, without a byte from the other side, and for a whole answer."""
+LARGE = 256 * 1024
+"""From this size on a write has no limit but `patience`: the other side is silent until it has everything, and of
+eight objects of 8 MiB each takes a minute on a line of 8 Mbit/s."""
+
+METADATA = "http://169.254.169.254"
+"""Where a cloud's machines ask for credentials."""
 
 
-def opened(scheme: str, container: str, patience: float) -> Any:
-    """obstore's store for a whole container."""
+def opened(scheme: str, container: str, patience: float, *, large: bool = False) -> Any:
+    """obstore's store for a whole container. The one for `large` writes waits longer for an answer."""
     if not container:
-        raise SpecError(f"'{scheme}://' names no container", hint=f"{scheme}://NAME/PREFIX")
-    silence = min(SILENCE, patience)
+        raise SpecError(f"'{scheme}://' names no {SCHEMES[scheme]}", hint=f"{scheme}://NAME/PREFIX")
+    silence = min(SILENCE, max(0.5, patience / 4))
     client = {
         "allow_http": True,  # whoever names an http endpoint means it
-        "connect_timeout": timedelta(seconds=min(CONNECT, patience)),
-        "read_timeout": timedelta(seconds=silence),
-        "timeout": timedelta(seconds=max(patience, 4 * silence)),
+        "connect_timeout": timedelta(seconds=min(CONNECT, max(0.5, patience / 2))),
+        "timeout": timedelta(seconds=patience if large else WHOLE),
         "pool_idle_timeout": timedelta(seconds=60),
         "user_agent": "lofty",
-    }
+    } | ({} if large else {"read_timeout": timedelta(seconds=silence)})
     retry = {
-        "max_retries": 30,
+        "max_retries": 1000,  # `patience` is the limit
         "backoff": {
             "init_backoff": timedelta(milliseconds=100),
             "max_backoff": timedelta(seconds=min(10.0, max(0.2, patience / 4))),
@@ -40,44 +54,102 @@ def opened(scheme: str, container: str, patience: float) -> Any:
         },
         "retry_timeout": timedelta(seconds=patience),
     }
-    make = {"s3": _s3, "gs": _gcs, "az": _azure}[scheme]
-    return make(container, client, retry)
+    return {"s3": _s3, "gs": _gcs, "az": _azure}[scheme](container, client, retry)
 
 
 def _s3(bucket: str, client: Any, retry: Any) -> Any:
     from obstore.store import S3Store
 
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    own = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")
+    container = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
     more: dict[str, Any] = {}
-    if not os.environ.get("AWS_ACCESS_KEY_ID") and _has_profile():
-        if find_spec("boto3") is None:
-            raise MissingExtra("the AWS profile can only be read with boto3", hint="pip install boto3")
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        more["credential_provider"] = Boto3CredentialProvider()
-    return S3Store(bucket, region=region, client_options=client, retry_config=retry, **more)
+    region = _first("AWS_REGION", "AWS_DEFAULT_REGION")
+    if not _first(*own, *container):
+        if _has_profile() and find_spec("boto3") is not None:
+            more["credential_provider"] = provider = _profile()
+            region = region or provider.config.get("region")
+        elif os.environ.get("AWS_PROFILE"):
+            raise MissingExtra("an AWS profile can only be read with boto3", hint="pip install boto3")
+        else:
+            address = _first("AWS_METADATA_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT") or METADATA
+            if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true" or not _answers(address):
+                raise NotLoggedIn("there are no AWS credentials here", hint=LOGIN["s3"])
+            more["metadata_endpoint"] = address
+    endpoint = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    if "AWS_UNSIGNED_PAYLOAD" not in os.environ and not endpoint.startswith("http:"):
+        more["unsigned_payload"] = True  # TLS guards the bytes; a hash of each body would halve the speed
+    return S3Store(bucket, region=region or "us-east-1", client_options=client, retry_config=retry, **more)
 
 
 def _has_profile() -> bool:
-    files = (
-        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
-    )
+    keys = _first("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+    files = (keys, _first("AWS_CONFIG_FILE") or "~/.aws/config")
     return bool(os.environ.get("AWS_PROFILE")) or any(Path(name).expanduser().is_file() for name in files)
+
+
+def _profile() -> Any:
+    """What boto3 makes of the profile: keys, SSO, roles. Asked once here, so that the trouble has a clear place."""
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        provider = Boto3CredentialProvider()
+        provider()
+    except (BotoCoreError, ValueError, AssertionError) as error:
+        known = "Received None" not in str(error)
+        text = f"the AWS profile cannot be used: {error}" if known else "there are no AWS credentials here"
+        raise NotLoggedIn(" ".join(text.split()), hint=LOGIN["s3"]) from error
+    return provider
 
 
 def _gcs(bucket: str, client: Any, retry: Any) -> Any:
     from obstore.store import GCSStore
 
-    more: dict[str, Any] = {}
-    host = os.environ.get("STORAGE_EMULATOR_HOST")
-    if host:
-        # Google's own name for an emulator's address; without credentials the client would ask the metadata server.
-        more = {"base_url": host if "://" in host else f"http://{host}", "skip_signature": True}
-    return GCSStore(bucket, client_options=client, retry_config=retry, **more)
+    more: Any
+    if host := _first("STORAGE_EMULATOR_HOST"):
+        # Google's own name for an emulator's address. A token, because without one the metadata server is asked.
+        more = {"base_url": host if "://" in host else f"http://{host}", "bearer_token": "emulator"}
+        return GCSStore(bucket, client_options=client, retry_config=retry, **more)
+    own = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_BEARER_TOKEN", "GOOGLE_SKIP_SIGNATURE")
+    account = ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_SERVICE_ACCOUNT_KEY")
+    login = Path("~/.config/gcloud/application_default_credentials.json").expanduser()
+    if not _first(*own, *account) and not login.is_file() and not _answers(_first("GCE_METADATA_IP") or METADATA):
+        raise NotLoggedIn("there are no Google Cloud credentials here", hint=LOGIN["gs"])
+    return GCSStore(bucket, client_options=client, retry_config=retry)
 
 
 def _azure(container: str, client: Any, retry: Any) -> Any:
     from obstore.store import AzureStore
 
-    return AzureStore(container, client_options=client, retry_config=retry)
+    own = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY", "AZURE_STORAGE_TOKEN")
+    signed = ("AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_SKIP_SIGNATURE", "AZURE_USE_AZURE_CLI")
+    client_of = ("AZURE_CLIENT_SECRET", "AZURE_STORAGE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE")
+    more: dict[str, Any] = {}
+    emulator = _first("AZURE_STORAGE_USE_EMULATOR").lower() in ("1", "true", "yes", "on")
+    account = _first("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT")  # obstore's name, and az's own
+    if account:
+        more["account_name"] = account
+    elif not emulator:
+        raise SpecError(f"az://{container} does not name its account", hint="export AZURE_STORAGE_ACCOUNT_NAME=NAME")
+    if not emulator and not _first(*own, *signed, *client_of):
+        if _first("AZURE_STORAGE_KEY"):
+            more["account_key"] = _first("AZURE_STORAGE_KEY")
+        elif shutil.which("az") and Path("~/.azure").expanduser().is_dir():
+            more["use_azure_cli"] = True
+        elif not _answers(_first("AZURE_MSI_ENDPOINT", "AZURE_IDENTITY_ENDPOINT", "IDENTITY_ENDPOINT") or METADATA):
+            raise NotLoggedIn("there are no Azure credentials here", hint=LOGIN["az"])
+    return AzureStore(container, client_options=client, retry_config=retry, **more)
+
+
+def _first(*names: str) -> str:
+    return next(filter(None, map(os.environ.get, names)), "")
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens there. obstore itself would try again and again for as long as its patience lasts."""
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1):
+            return True
+    except OSError:
+        return False

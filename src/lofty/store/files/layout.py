@@ -73,5 +73,8 @@ class Layout(Protocol):
     def describe(self, row: Row) -> Row:
         """The row with its content's hashes, where they were not known."""
 
+    def tidy(self) -> None:
+        """Delete what no kept version needs; seldom."""
+
     def marks(self) -> dict[str, bytes]:
         """What the state is to remember of the last look and commit."""

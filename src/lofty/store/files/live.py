@@ -45,6 +45,9 @@ SCAN_SHARE = 0.01
 RETRY = 30.0
 """Seconds, at most, between tries while the store cannot be reached."""
 
+TIDY = 3600.0
+"""Seconds between looks for what no version needs any more."""
+
 NUDGE = object()
 
 
@@ -68,6 +71,7 @@ class Live:
         self._events: SimpleQueue[object] = SimpleQueue()
         self._stop = Event()
         self._root = os.path.realpath(folder.root)
+        self._undone: tuple[object, ...] = ()
         self._credit, self._counted = float(BURST), time.monotonic()
 
     def nudge(self) -> None:
@@ -86,7 +90,7 @@ class Live:
         dirty: set[str] = set()
         now = time.monotonic()
         full_at, poll_at, active_until, publish_at = now, now, now + ACTIVE, now
-        trouble, pause = "", 1.0
+        trouble, pause, tidy_at = "", 1.0, now + TIDY
         while not self._stop.is_set():
             nudged = self._gather(dirty, min(full_at, poll_at, publish_at if dirty else full_at))
             now = time.monotonic()
@@ -113,12 +117,28 @@ class Live:
             dirty.clear()
             if full:
                 full_at = now + max(self._pace.full, (now - began) / SCAN_SHARE)
-            if report is not None and report.changed:
-                active_until = now + ACTIVE
-                self._told(report)
+            if report is not None:
+                active_until = now + ACTIVE if report.changed else active_until
+                self._tell(report)
+            if now >= tidy_at:
+                tidy_at = now + TIDY
+                self._tidy()
             poll_at = now + (self._pace.working if now < active_until else self._pace.resting)
             publish_at = self._next_publish(now, published=report is not None and bool(report.sent))
         watcher.join(timeout=5)
+
+    def _tell(self, report: Report) -> None:
+        """What was done, and once what could not be."""
+        undone = (report.withheld, *report.skipped)
+        if report.changed or report.secrets or undone not in ((0,), self._undone):
+            self._told(report)
+        self._undone = undone
+
+    def _tidy(self) -> None:
+        try:
+            self._folder.layout.tidy()
+        except LoftyError as error:
+            self._failed(error)
 
     def _look(self, dirty: set[str], *, full: bool, nudged: bool) -> Report | None:
         if not (dirty or full or nudged or self._folder.layout.news()):

@@ -9,6 +9,7 @@ import msgspec
 
 from ...errors import StoreError
 from ..base import Store
+from .garbage import collect
 from .layout import Count, Look
 from .pack import Packer, Wanted, digest, fetch
 from .state import State
@@ -150,6 +151,10 @@ class Packed:
     def describe(self, row: Row) -> Row:
         """Always known."""
         return row
+
+    def tidy(self) -> None:
+        """One listing and the kept manifests: seldom."""
+        collect(self.versions)
 
     def marks(self) -> dict[str, bytes]:
         """HEAD, its token and its manifest."""

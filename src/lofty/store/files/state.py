@@ -155,8 +155,9 @@ class State:
         return Row(found[0], _file.decode(found[1]), _places.decode(found[2])) if found else None
 
     def count(self) -> int:
-        """How many paths both sides agreed on."""
-        return int(self._db.execute("SELECT count(*) FROM paths WHERE file IS NOT NULL").fetchone()[0])
+        """How many files and links both sides agreed on."""
+        sql = "SELECT count(*) FROM paths WHERE file IS NOT NULL AND substr(path, -1) != x'2f'"
+        return int(self._db.execute(sql).fetchone()[0])
 
     # --- writing ---
 

@@ -78,7 +78,7 @@ class Report(msgspec.Struct):
     damaged: list[str] = []
     """What came damaged out of the store; of `skipped`."""
     secrets: list[str] = []
-    """What was left out because it looks like a secret."""
+    """What was left out because it looks like a secret, and has not been said before."""
     clashes: list[tuple[str, str]] = []
     """Names that some systems cannot tell apart."""
     withheld: int = 0
@@ -235,7 +235,8 @@ class _Round:
             raise LoftyError(f"{self._root}: {found.skipped['']}", hint="name a folder that can be read")
         clear_parts(self._folder.root, found.parts)
         self._report.skipped.update({shown(path): why for path, why in found.skipped.items()})
-        self._report.secrets = sorted(set(found.secrets))
+        told = self._state.meta("secrets").decode("utf-8", "surrogateescape").split("\0")
+        self._report.secrets = sorted({*found.secrets} - {*told})
         self._report.clashes = found.clashes
 
     # --- deciding ---
@@ -340,20 +341,44 @@ class _Round:
             self._report.merged.append(shown(path))
             return
         if self._mode in ("pull", "bring"):
-            name = self._beside(path, self._look.by or "store", self._look.time)
-            self._takes[name] = Take(msgspec.structs.replace(row, path=encode(name)), None)
+            name = self._beside(path, self._other, self._look.time, row.file)
+            if os.path.lexists(self._at(name)):  # of a look that did not come to its end
+                self._here[name] = (row.file, None)
+            else:
+                self._takes[name] = Take(msgspec.structs.replace(row, path=encode(name)), None)
             self._overruled[path] = name
-            self._report.kept.append(Kept(shown(path), shown(name), self._look.by or "store"))
+            self._report.kept.append(Kept(shown(path), shown(name), self._other))
             return
-        name = self._beside(path, self._folder.side, stat.st_mtime)
+        name = self._beside(path, self._folder.side, stat.st_mtime, self._described(path))
         self._gives[name] = _Give(None, stat, self._state.get(encode(name)), source=path)
         self._report.kept.append(Kept(shown(path), shown(name), self._folder.side))
         if self._mode == "both":
             self._moves[path] = (name, look)
             self._takes[path] = Take(row, None)
 
-    def _beside(self, path: str, side: str, when: float) -> str:
-        return beside(path, side, when, lambda name: name in self._takes or os.path.lexists(self._at(name)))
+    @property
+    def _other(self) -> str:
+        """Whose theirs is, as far as the newest version tells."""
+        return self._look.by if self._look.by not in ("", self._folder.side) else "store"
+
+    def _beside(self, path: str, side: str, when: float, file: File | None) -> str:
+        """A name for a file that lost: free on both sides, or that of the same loser in a look that was cut short."""
+
+        def taken(name: str) -> bool:
+            seen = self._state.get(encode(name))
+            known = (self._takes[name].row if name in self._takes else None, self._theirs.get(name), seen)
+            if name in self._gives or any(one is not None and one.file not in (None, file) for one in known):
+                return True
+            return os.path.lexists(self._at(name)) and (file is None or self._described(name) != file)
+
+        return beside(path, side, when, taken)
+
+    def _described(self, path: str) -> File | None:
+        try:
+            there = self._at(path)
+            return describe(there, os.lstat(there))
+        except (Changing, OSError):
+            return None
 
     def _merge(self, path: str, seen: Seen, row: Row, look: bytes) -> bytes | None:
         file, base = row.file, seen.file
@@ -373,6 +398,9 @@ class _Round:
 
     def _resolve_places(self) -> None:
         """A file cannot lie where the other side has a folder: the file gets another name."""
+        if self._mode == "push":
+            self._resolve_there()
+            return
         coming = {path for path, take in self._takes.items() if take.row.file is not None}
         going = {path for path, give in self._gives.items() if not give.deletes}
         if not coming or not going:
@@ -386,7 +414,7 @@ class _Round:
                     if path[:-1] in coming:
                         self._takes[path] = Take(Row(encode(path)), None)
             elif path in folders_coming and (give := self._gives[path]).stat is not None and self._mode == "both":
-                name = self._beside(path, self._folder.side, give.stat.st_mtime)
+                name = self._beside(path, self._folder.side, give.stat.st_mtime, self._described(path))
                 self._gives[name] = msgspec.structs.replace(give, source=path)
                 self._gives[path] = _Give(Row(encode(path)))
                 self._moves[path] = (name, look_of(give.stat))
@@ -398,13 +426,33 @@ class _Round:
                     del self._takes[path]
                     self._gives[path] = _Give(Row(encode(path)))
             elif path in folders_going and self._mode == "both":
-                name = self._beside(path, self._look.by or "store", self._look.time)
+                name = self._beside(path, self._other, self._look.time, take.row.file)
                 row = msgspec.structs.replace(take.row, path=encode(name))
                 self._takes[name] = Take(row, None)
                 self._gives[name] = _Give(row)
                 self._gives[path] = _Give(Row(encode(path)))
                 del self._takes[path]
-                self._report.kept.append(Kept(shown(path), shown(name), self._look.by or "store"))
+                self._report.kept.append(Kept(shown(path), shown(name), self._other))
+
+    def _resolve_there(self) -> None:
+        """As above, where nothing of theirs is touched."""
+        there = {path for path, row in self._theirs.items() if row.file is not None}
+        folders_there = {upper for path in there for upper in above(path)}
+        for path in [path for path, give in self._gives.items() if not give.deletes]:
+            bare = path.removesuffix("/")
+            if path != bare and (bare in there or bare in folders_there):
+                del self._gives[path]
+            elif bare in folders_there and (give := self._gives[path]).stat is not None:
+                name = self._beside(path, self._folder.side, give.stat.st_mtime, self._described(path))
+                self._gives[name] = msgspec.structs.replace(self._gives.pop(path), source=path)
+                self._report.kept.append(Kept(shown(path), shown(name), self._folder.side))
+            elif any(upper in there for upper in above(path)):
+                del self._gives[path]
+                self._report.skipped[shown(path)] = "there is a file in place of its folder in the store"
+            else:  # a folder that is no longer empty, or no folder
+                for marker in (f"{bare}/", *(f"{upper}/" for upper in above(path))):
+                    if marker in there and marker != path:
+                        self._gives[marker] = _Give(Row(encode(marker)))
 
     # --- sending ---
 
@@ -478,7 +526,9 @@ class _Round:
         going = [path for path in going if path in self._missing]
         lost = [path for path in going if self._content(path) not in kept]
         if is_mass(len(lost), of):
-            for path in going:
+            stay = set(going)
+            stay_in = stay | {upper for path in going for upper in above(path)}
+            for path in [path for path in rows if path in stay_in or any(upper in stay for upper in above(path))]:
                 del rows[path]
             self._report.withheld += len(going)
         kept = {take.row.file.pieces for take in self._takes.values() if take.row.file and take.row.file.pieces}
@@ -522,10 +572,10 @@ class _Round:
         writer.check_room(take for take in takes.values() if take.row.file is not None)
         writer.remove({path: take for path, take in takes.items() if take.row.file is None})
         for path, (name, look) in self._moves.items():
-            row = rows.get(name)
-            if row is not None and writer.move(path, name, look):
+            file = rows[name].file if name in rows else self._state.get(encode(name)).file  # there already
+            if file is not None and writer.move(path, name, look, again=self._described(name) == file):
                 self._here[path] = (None, None)
-                self._here[name] = (row.file, look_of(os.lstat(self._at(name))))
+                self._here[name] = (file, look_of(os.lstat(self._at(name))))
             else:
                 writer.done.failed[path] = "was changed meanwhile"
         failed = writer.done.failed
@@ -581,7 +631,12 @@ class _Round:
             if here is not None and here[0] is not None:
                 read.append((there.path, here[1], here[0]))
         meta = self._layout.marks()
-        if agreed or read or pending or self._look.changes or rows or not self._state.meta("token"):
+        if self._report.secrets:
+            meta["secrets"] = self._state.meta("secrets") + encode(
+                "".join(f"{path}\0" for path in self._report.secrets)
+            )
+        news = self._look.changes or rows or self._report.secrets or not self._state.meta("token")
+        if agreed or read or pending or news:
             self._state.write(agreed=agreed, read=read, pending=pending, meta=meta)
 
 

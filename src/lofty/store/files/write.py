@@ -100,13 +100,14 @@ class Writer:
                         os.rmdir(self._at(upper))
                     except OSError:
                         break
+                    self._folders.discard(upper)
 
     def _remove_one(self, path: str, take: Take) -> None:
         if not self._safe(path, make=False):
             return
         there = self._at(path.removesuffix("/"))
         if path.endswith("/"):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 try:
                     os.rmdir(there)
                 except OSError as error:  # something is in it: then it is no empty folder, and nobody wants it gone
@@ -119,10 +120,11 @@ class Writer:
             os.unlink(there)
         self.done.looks[path] = None
 
-    def move(self, path: str, to: str, look: bytes) -> bool:
-        """Give a file another name beside it; False when it was changed meanwhile."""
+    def move(self, path: str, to: str, look: bytes, *, again: bool = False) -> bool:
+        """Give a file another name beside it; False when it was changed meanwhile. `again`: the same content has that
+        name already, from a look that was cut short."""
         with suppress(OSError):
-            if self._look(path) == look and not os.path.lexists(self._at(to)):
+            if self._look(path) == look and (again or not os.path.lexists(self._at(to))):
                 os.rename(self._at(path), self._at(to))
                 return True
         return False
@@ -237,7 +239,9 @@ class Writer:
         try:
             if take.look is None:
                 self._put_new(part, there)
-                with suppress(FileNotFoundError):  # before it is looked at: this changes a time of the file
+                with suppress(
+                    FileNotFoundError, NotADirectoryError
+                ):  # before it is looked at: this changes a time of the file
                     os.unlink(part)
             elif self._look(path) == take.look:
                 os.rename(part, there)
@@ -250,7 +254,7 @@ class Writer:
         except IsADirectoryError:
             self.done.failed[path] = "a folder is in its place"
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(part)
 
     def _put_new(self, part: str, there: str) -> None:
@@ -290,7 +294,7 @@ class Part:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(self.name)
 
     def write(self, number: int, content: memoryview) -> None:
