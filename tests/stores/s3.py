@@ -51,6 +51,8 @@ class Object:
     etag: str
     modified: float
     headers: dict[str, str]
+    generation: int = 0
+    """Google's number of a version."""
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class _Upload:
     parts: dict[int, tuple[Data, str]] = field(default_factory=dict)
 
 
-class _Bucket:
+class Bucket:
     """Objects by name; their order is made when somebody lists."""
 
     def __init__(self) -> None:
@@ -82,7 +84,9 @@ class _Bucket:
         return self._keys
 
 
-class _Refusal(Exception):
+class Refusal(Exception):
+    """Becomes an answer."""
+
     def __init__(self, status: int, code: str, message: str = "") -> None:
         super().__init__(code)
         self.reply = (status, code, message)
@@ -102,7 +106,7 @@ class S3(Server):
         """`region`: refuse signatures for another one. `encrypted`: ETags are no MD5, as in a bucket with a key of its
         own; that saves the server half of its work on large objects."""
         super().__init__(port=port, delay=delay)
-        self.buckets = {name: _Bucket() for name in buckets or ("bucket",)}
+        self.buckets = {name: Bucket() for name in buckets or ("bucket",)}
         self.region = region
         self._encrypted = encrypted
         self._uploads: dict[str, _Upload] = {}
@@ -125,6 +129,7 @@ class S3(Server):
             "AWS_ENDPOINT_URL": self.address,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
         }
 
     # Faults of this store
@@ -165,7 +170,7 @@ class S3(Server):
         """What lies under a key."""
         return bytes(self._bucket(bucket).objects[key].data)
 
-    def _bucket(self, name: str | None) -> _Bucket:
+    def _bucket(self, name: str | None) -> Bucket:
         return self.buckets[name or next(iter(self.buckets))]
 
     # Requests
@@ -210,7 +215,7 @@ class S3(Server):
         try:
             self._admit(request)
             return self._answer(request)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             return self.error(*refusal.reply)
 
     def _about_itself(self, request: Request) -> Reply:
@@ -228,30 +233,30 @@ class S3(Server):
         signed = request.headers.get("authorization", "") or request.query.get("X-Amz-Credential", "")
         found = re.search(r"(?:Credential=)?([^/ ]+)/\d{8}/([^/]+)/s3/aws4_request", signed)
         if not found:
-            raise _Refusal(403, "AccessDenied")
+            raise Refusal(403, "AccessDenied")
         if found[1] != KEY:
-            raise _Refusal(403, "InvalidAccessKeyId")
+            raise Refusal(403, "InvalidAccessKeyId")
         if self._expired:
-            raise _Refusal(400, "ExpiredToken")
+            raise Refusal(400, "ExpiredToken")
         if self.region and found[2] != self.region:
             text = f"The authorization header is malformed; the region '{found[2]}' is wrong; expecting '{self.region}'"
-            raise _Refusal(400, "AuthorizationHeaderMalformed", text)
+            raise Refusal(400, "AuthorizationHeaderMalformed", text)
 
     def _answer(self, request: Request) -> Reply:
         name, _, key = request.path[1:].partition("/")
         if not name:
-            raise _Refusal(501, "NotImplemented")
+            raise Refusal(501, "NotImplemented")
         if request.method == "PUT" and not key:
-            self.buckets.setdefault(name, _Bucket())
+            self.buckets.setdefault(name, Bucket())
             return Reply()
         bucket = self.buckets.get(name)
         if bucket is None:
-            raise _Refusal(404, "NoSuchBucket")
+            raise Refusal(404, "NoSuchBucket")
         if not key:
             return self._answer_bucket(name, bucket, request)
         if request.method in ("PUT", "POST"):
             if self._full:
-                raise _Refusal(*self._full)
+                raise Refusal(*self._full)
             request.body = _unwrapped(request)
             self._check_md5(request)
         match request.method:
@@ -272,9 +277,9 @@ class S3(Server):
                 self._compare(bucket, key, request)
                 bucket.remove(key)
                 return Reply(204)
-        raise _Refusal(501, "NotImplemented")
+        raise Refusal(501, "NotImplemented")
 
-    def _answer_bucket(self, name: str, bucket: _Bucket, request: Request) -> Reply:
+    def _answer_bucket(self, name: str, bucket: Bucket, request: Request) -> Reply:
         match request.method:
             case "HEAD":
                 return Reply(200, {"x-amz-bucket-region": self.region or REGION})
@@ -290,23 +295,23 @@ class S3(Server):
                 return self._delete_many(bucket, request)
             case "DELETE":
                 if bucket.objects:
-                    raise _Refusal(409, "BucketNotEmpty")
+                    raise Refusal(409, "BucketNotEmpty")
                 del self.buckets[name]
                 return Reply(204)
-        raise _Refusal(501, "NotImplemented")
+        raise Refusal(501, "NotImplemented")
 
     @staticmethod
     def _check_md5(request: Request) -> None:
         told = request.headers.get("content-md5")
         if told and base64.b64decode(told) != hashlib.md5(request.body).digest():
-            raise _Refusal(400, "BadDigest")
+            raise Refusal(400, "BadDigest")
 
     # Objects
 
     def _etag(self, data: Data) -> str:
         return f'"{next(self._numbers):032x}"' if self._encrypted else f'"{hashlib.md5(data).hexdigest()}"'
 
-    def _store(self, bucket: _Bucket, key: str, data: Data, etag: str, headers: dict[str, str]) -> Object:
+    def _store(self, bucket: Bucket, key: str, data: Data, etag: str, headers: dict[str, str]) -> Object:
         item = Object(data, etag, self.now(), headers)
         bucket.put(key, item)
         return item
@@ -316,20 +321,20 @@ class S3(Server):
         return {"ETag": item.etag, **sealed}
 
     @staticmethod
-    def _compare(bucket: _Bucket, key: str, request: Request) -> None:
+    def _compare(bucket: Bucket, key: str, request: Request) -> None:
         """The conditions of a write."""
         item = bucket.objects.get(key)
         none, wanted = request.headers.get("if-none-match"), request.headers.get("if-match")
         if none is not None and none != "*":
-            raise _Refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+            raise Refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
         if none and item is not None:
-            raise _Refusal(412, "PreconditionFailed")
+            raise Refusal(412, "PreconditionFailed")
         if wanted is not None and item is None:
-            raise _Refusal(404, "NoSuchKey")
+            raise Refusal(404, "NoSuchKey")
         if wanted not in (None, "*") and item is not None and item.etag != _quoted(wanted):
-            raise _Refusal(412, "PreconditionFailed")
+            raise Refusal(412, "PreconditionFailed")
 
-    def _put(self, bucket: _Bucket, key: str, request: Request) -> Reply:
+    def _put(self, bucket: Bucket, key: str, request: Request) -> Reply:
         self._compare(bucket, key, request)
         source = request.headers.get("x-amz-copy-source")
         if source is None:
@@ -344,17 +349,17 @@ class S3(Server):
     def _source(self, source: str, request: Request) -> Object:
         name, _, key = unquote(source).lstrip("/").partition("/")
         if name not in self.buckets or key not in self.buckets[name].objects:
-            raise _Refusal(404, "NoSuchKey")
+            raise Refusal(404, "NoSuchKey")
         item = self.buckets[name].objects[key]
         wanted = request.headers.get("x-amz-copy-source-if-match")
         if wanted and _quoted(wanted) != item.etag:
-            raise _Refusal(412, "PreconditionFailed")
+            raise Refusal(412, "PreconditionFailed")
         return item
 
-    def _get(self, bucket: _Bucket, key: str, request: Request) -> Reply:
+    def _get(self, bucket: Bucket, key: str, request: Request) -> Reply:
         item = bucket.objects.get(key)
         if item is None:
-            raise _Refusal(404, "NoSuchKey")
+            raise Refusal(404, "NoSuchKey")
         headers = {
             **self._written(item),
             "Last-Modified": formatdate(item.modified, usegmt=True),
@@ -364,7 +369,7 @@ class S3(Server):
         }
         wanted, known = request.headers.get("if-match"), request.headers.get("if-none-match")
         if wanted and wanted != "*" and item.etag not in map(_quoted, wanted.split(",")):
-            raise _Refusal(412, "PreconditionFailed")
+            raise Refusal(412, "PreconditionFailed")
         if known and (known == "*" or item.etag in map(_quoted, known.split(","))):
             return Reply(304, {"ETag": item.etag})
         size = len(item.data)
@@ -388,10 +393,10 @@ class S3(Server):
         upload = self._uploads.get(request.query["uploadId"])
         name, _, key = request.path[1:].partition("/")
         if upload is None or upload.key != f"{name}/{key}":
-            raise _Refusal(404, "NoSuchUpload")
+            raise Refusal(404, "NoSuchUpload")
         return upload
 
-    def _part(self, bucket: _Bucket, request: Request) -> Reply:
+    def _part(self, bucket: Bucket, request: Request) -> Reply:
         upload, source = self._upload(request), request.headers.get("x-amz-copy-source")
         data = request.body
         if source is not None:
@@ -407,18 +412,18 @@ class S3(Server):
             )
         return Reply(200, {"ETag": etag})
 
-    def _complete(self, name: str, bucket: _Bucket, request: Request) -> Reply:
+    def _complete(self, name: str, bucket: Bucket, request: Request) -> Reply:
         upload = self._upload(request)
         key = upload.key.partition("/")[2]
         wanted = []
         for part in _tree(request.body).findall("{*}Part"):
             wanted.append((int(_text(part, "PartNumber")), _quoted(_text(part, "ETag"))))
         if not wanted or [number for number, _ in wanted] != sorted({number for number, _ in wanted}):
-            raise _Refusal(400, "InvalidPartOrder" if wanted else "MalformedXML")
+            raise Refusal(400, "InvalidPartOrder" if wanted else "MalformedXML")
         if any(upload.parts.get(number, (b"", ""))[1] != etag for number, etag in wanted):
-            raise _Refusal(400, "InvalidPart")
+            raise Refusal(400, "InvalidPart")
         if any(len(upload.parts[number][0]) < PART for number, _ in wanted[:-1]):
-            raise _Refusal(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+            raise Refusal(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
         self._compare(bucket, key, request)
         data = b"".join(upload.parts[number][0] for number, _ in wanted)
         digest = hashlib.md5(b"".join(bytes.fromhex(etag.strip('"')) for _, etag in wanted)).hexdigest()
@@ -432,23 +437,23 @@ class S3(Server):
 
     # Many at once
 
-    def _delete_many(self, bucket: _Bucket, request: Request) -> Reply:
+    def _delete_many(self, bucket: Bucket, request: Request) -> Reply:
         headers = request.headers
         if "content-md5" not in headers and not any(name.startswith("x-amz-checksum") for name in headers):
-            raise _Refusal(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
+            raise Refusal(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
         request.body = _unwrapped(request)
         self._check_md5(request)
         tree = _tree(request.body)
         keys = [_text(item, "Key") for item in tree.findall("{*}Object")]
         if not keys or len(keys) > 1000:
-            raise _Refusal(400, "MalformedXML")
+            raise Refusal(400, "MalformedXML")
         for key in keys:
             bucket.remove(key)
         quiet = tree.findtext("{*}Quiet") == "true"
         told = "" if quiet else "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
         return _xml(f"<DeleteResult {NAMESPACE}>{told}</DeleteResult>")
 
-    def _list(self, name: str, bucket: _Bucket, query: dict[str, str]) -> Reply:
+    def _list(self, name: str, bucket: Bucket, query: dict[str, str]) -> Reply:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         limit = min(int(query.get("max-keys", 1000)), 1000)
         token = query.get("continuation-token")
@@ -513,7 +518,7 @@ def _span(text: str | None, size: int) -> tuple[int, int] | None:
     else:
         start, end = int(found[1]), min(int(found[2]) + 1, size) if found[2] else size
     if start >= size:
-        raise _Refusal(416, "InvalidRange", "The requested range is not satisfiable")
+        raise Refusal(416, "InvalidRange", "The requested range is not satisfiable")
     return start, end
 
 
@@ -526,7 +531,7 @@ def _unwrapped(request: Request) -> Data:
     while True:
         end = body.find(b"\r\n", at)
         if end < 0:
-            raise _Refusal(400, "IncompleteBody")
+            raise Refusal(400, "IncompleteBody")
         length = int(body[at:end].split(b";")[0], 16)
         if length == 0:
             break
@@ -534,7 +539,7 @@ def _unwrapped(request: Request) -> Data:
         at = end + 4 + length
     data = b"".join(parts)
     if len(data) != int(request.headers.get("x-amz-decoded-content-length", len(data))):
-        raise _Refusal(400, "IncompleteBody")
+        raise Refusal(400, "IncompleteBody")
     return data
 
 
@@ -560,7 +565,7 @@ def _tree(body: Data) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(bytes(body))
     except ElementTree.ParseError:
-        raise _Refusal(400, "MalformedXML") from None
+        raise Refusal(400, "MalformedXML") from None
 
 
 def _text(element: ElementTree.Element, name: str) -> str:

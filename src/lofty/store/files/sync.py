@@ -561,7 +561,7 @@ class _Round:
     # --- writing ---
 
     def _write(self, rows: dict[str, Row]) -> None:
-        writer = Writer(self._folder.root)
+        writer = Writer(self._folder.root, executables=self._layout.executables)
         for path, take in [(path, take) for path, take in self._takes.items() if take.content is not None]:
             if path in rows:  # a merged notebook, as it was published
                 self._takes[path] = msgspec.structs.replace(take, row=rows[path])

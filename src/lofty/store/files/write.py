@@ -44,8 +44,9 @@ class Written(msgspec.Struct):
 class Writer:
     """Writes into one directory."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = os.fspath(root)
+    def __init__(self, root: Path, *, executables: bool = True) -> None:
+        """`executables`: whether the store knows which files are; where it does not, those here stay as they are."""
+        self._root, self._executables = os.fspath(root), executables
         self._folders: set[str] = set()
         self._parts = count()
         self._lock, self._one = threading.Lock(), threading.Lock()
@@ -284,7 +285,9 @@ class Part:
         if take.look is not None:  # keep the modes that a person gave the file, but for what the store says
             with suppress(OSError):
                 mode = stat.S_IMODE(os.lstat(writer._at(path)).st_mode)
-                os.fchmod(self._fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
+                if writer._executables:
+                    mode = mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
+                os.fchmod(self._fd, mode)
 
     def __enter__(self) -> Part:
         return self

@@ -1,0 +1,30 @@
+"""(a) 10,000 small files, up and down."""
+
+from __future__ import annotations
+
+from ..measure import Figure, ratio
+from .ground import TUNED, described, ground, seconds, there_and_back
+
+TITLE = "Many small files, there and back"
+ABOUT = """\
+10,000 files of 4 KiB, half of whose bytes can be compressed: `lofty sync` to an empty prefix, then into an empty
+folder; `rclone sync` both ways, with its own settings and with `--fast-list --transfers=32 --checkers=32 --update
+--use-server-modtime --s3-no-check-bucket`; `cp -r`. Trees, lofty's memory and the store (the S3 server of our tests, a
+process on the same machine) are all in memory: no disk and no line is measured. Each line tells seconds, then
+processor time, peak memory and requests of the middle run. What came back was compared byte for byte."""
+ROUNDS = 5
+
+
+def run(n: int = ROUNDS) -> list[Figure]:
+    """Measure `n` rounds."""
+    with ground() as here:
+        source = here.tree("source", 10_000, 4096)
+        runs = there_and_back(here, source, {"lofty": None, "rclone": (), "rclone, tuned": TUNED}, n)
+    figures = [described(name, found) for name, found in runs.items()]
+    timed = {name: seconds(name, found) for name, found in runs.items()}
+    for way in ("up", "down"):
+        ours = timed[f"lofty {way}"]
+        figures.append(ratio(f"lofty {way} ÷ rclone", ours, timed[f"rclone {way}"], 0.1))
+        figures.append(ratio(f"lofty {way} ÷ rclone, tuned", ours, timed[f"rclone, tuned {way}"]))
+        figures.append(ratio(f"lofty {way} ÷ `cp -r`", ours, timed["`cp -r`"], 3))
+    return figures
