@@ -53,7 +53,16 @@ def fetch_azurite() -> None:
         return
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    words = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", place]
+    words: list[str | Path] = [
+        npm,
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        "--prefix",
+        place,
+    ]
     if subprocess.run([*words, AZURITE], check=False, stdout=subprocess.DEVNULL).returncode == 0:
         mark.touch()
 

@@ -29,13 +29,13 @@ from .ground import (
 TITLE = "10 of 20,000 files have changed"
 ABOUT = """\
 20,000 files of 4 KiB, of which 10 are written anew before each command; the server waits 20 ms before each answer.
-rclone with the flags above, and as `rclone copy --no-traverse --max-age=1m`, which looks at recent files alone: it sees
+rclone with the flags above, and as `rclone copy --no-traverse --max-age=5s`, which looks at recent files alone: it sees
 neither what was deleted nor what came with an old time. `--watch`: from the first of ten saves until the new version
 is published at the server; it waits for 0.2 s without a save first. Processing: `Folder.sync(only=...)` in a process
 that is up, told what has changed."""
 ROUNDS = 7
 SLOW, CHANGED = 20, 10
-RECENT = ("--no-traverse", "--max-age=1m", "--transfers=32", "--checkers=32", "--s3-no-check-bucket")
+RECENT = ("--no-traverse", "--max-age=5s", "--transfers=32", "--checkers=32", "--s3-no-check-bucket")
 URL = "s3://bucket/lofty"
 
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -38,6 +39,11 @@ def number(lofty: Lofty) -> int:
     view = Versions(Store(f"{task.as_uri()}/files")).look()
     assert view is not None
     return int(view.head.version.partition("-")[0])
+
+
+def newer(lofty: Lofty, before: int) -> bool:
+    """Whether something was published since."""
+    return number(lofty) > before
 
 
 @contextmanager
@@ -87,7 +93,7 @@ def test_versions_can_be_seen_and_brought_back(lofty: Lofty, folder: Path) -> No
     for text in ("second", "third"):
         before = number(lofty)
         (copy / "a.py").write_text(text)
-        eventually(lambda before=before: number(lofty) > before, 10)
+        eventually(partial(newer, lofty, before), 10)
     versions = lofty.ok("history", "work", "--json", "--", "a.py").json()
     assert [one["size"] for one in versions] == [9, 6, 5]
     assert lofty.ok("history", "--", "a.py").out.count("\n") == 4

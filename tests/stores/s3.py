@@ -320,8 +320,7 @@ class S3(Server):
         sealed = {"x-amz-server-side-encryption": "aws:kms"} if self._encrypted else {}
         return {"ETag": item.etag, **sealed}
 
-    @staticmethod
-    def _compare(bucket: Bucket, key: str, request: Request) -> None:
+    def _compare(self, bucket: Bucket, key: str, request: Request) -> None:
         """The conditions of a write."""
         item = bucket.objects.get(key)
         none, wanted = request.headers.get("if-none-match"), request.headers.get("if-match")

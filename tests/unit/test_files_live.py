@@ -23,11 +23,11 @@ _numbers = itertools.count()
 
 
 @contextmanager
-def running(folder: files.Folder, pace: Pace = HERE, **more: Callable[..., object]) -> Iterator[list[files.Report]]:
+def running(
+    folder: files.Folder, pace: Pace = HERE, failed: Callable[[LoftyError], None] = lambda _: None
+) -> Iterator[list[files.Report]]:
     told: list[files.Report] = []
-    one = Live(
-        folder, pace, told=told.append, failed=more.get("failed", lambda _: None), after=more.get("after", lambda: None)
-    )  # type: ignore[arg-type]
+    one = Live(folder, pace, told=told.append, failed=failed)
     thread = threading.Thread(target=one.run)
     thread.start()
     try:
@@ -68,6 +68,7 @@ def test_what_the_system_did_not_tell_is_found_by_looking(
 ) -> None:
     here, _ = sides
     monkeypatch.setattr(Live, "_watch", lambda self: None)
+    monkeypatch.setattr(live, "SCAN_SHARE", 1.0)
     with running(here, Pace(working=0.05, resting=0.05, full=0.3, publish=0.0)) as told:
         time.sleep(0.2)
         (here.root / "a.txt").write_text("1")
@@ -80,9 +81,12 @@ def test_at_rest_it_asks_seldom(sides: tuple[files.Folder, files.Folder], monkey
     here.sync()
     asked: list[float] = []
     read_changed = Store.read_changed
-    monkeypatch.setattr(
-        Store, "read_changed", lambda self, *words: (asked.append(time.monotonic()), read_changed(self, *words))[1]
-    )
+
+    def counted(self: Store, key: str, version: str) -> tuple[bytes, str] | None:
+        asked.append(time.monotonic())
+        return read_changed(self, key, version)
+
+    monkeypatch.setattr(Store, "read_changed", counted)
     monkeypatch.setattr(live, "ACTIVE", 0.5)
     with running(here, Pace(working=0.05, resting=0.5, full=60, publish=0)):
         time.sleep(2.5)
@@ -93,12 +97,12 @@ def test_at_rest_it_asks_seldom(sides: tuple[files.Folder, files.Folder], monkey
 
 
 def test_a_day_at_rest_costs_less_than_two_cents() -> None:
-    from lofty.agent.main import CLOUD as agent
+    from lofty.agent import main
 
     day = 86_400
     for price_of_put, price_of_get in ((0.005, 0.0004), (0.005, 0.0004), (0.0065, 0.0005)):  # S3, GCS, Azure, per 1,000
-        puts = day / agent.heartbeat
-        gets = 2 * day / live.CLOUD.resting + day / agent.deadline  # the machine's look and an attached laptop's
+        puts = day / main.CLOUD.heartbeat
+        gets = 2 * day / live.CLOUD.resting + day / main.CLOUD.deadline  # the machine's look and an attached laptop's
         looks = day / live.TIDY * 3
         assert (puts * price_of_put + (gets + looks) * price_of_get + looks * price_of_put) / 1000 < 0.02
 

@@ -1,4 +1,4 @@
-"""The store: the same promises on a disk and in memory."""
+"""The store on a disk and in memory: what is theirs alone. The rest is in `tests/contract/test_store.py`."""
 
 from __future__ import annotations
 
@@ -8,108 +8,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lofty.errors import SpecError, Stale, StoreError
+from lofty.errors import StoreError
+from lofty.store import disk
 from lofty.store.base import Store
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(params=["file", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return (tmp_path / "store").as_uri() if request.param == "file" else f"memory://test-{next(_numbers)}/task"
-
-
-@pytest.fixture
-def store(url: str) -> Store:
-    return Store(url)
-
-
-def test_what_was_put_is_there(store: Store, url: str) -> None:
-    store.put("a/b", b"one")
-    store.put("a/b", b"two")
-    assert Store(url).get("a/b") == b"two"
-    store.put("empty", b"")
-    assert store.get("empty") == b""
-
-
-@pytest.mark.parametrize("call", ["get", "read"])
-def test_what_is_not_there_is_a_key_error(store: Store, call: str) -> None:
-    with pytest.raises(KeyError, match="none"):
-        getattr(store, call)("none")
-    with pytest.raises(KeyError):
-        store.read_changed("none", "0")
-
-
-def test_only_one_creates(store: Store) -> None:
-    store.create("a", b"1")
-    with pytest.raises(Stale):
-        store.create("a", b"2")
-    assert store.get("a") == b"1"
-
-
-def test_compare_and_set(store: Store) -> None:
-    store.put("head", b"1")
-    _, version = store.read("head")
-    newer = store.swap("head", b"2", version)
-    assert store.read("head") == (b"2", newer)
-    with pytest.raises(Stale):
-        store.swap("head", b"3", version)
-    store.swap("head", b"3", newer)
-    assert store.get("head") == b"3"
-
-
-def test_compare_and_set_of_what_is_gone(store: Store) -> None:
-    store.put("head", b"1")
-    _, version = store.read("head")
-    store.delete(["head"])
-    with pytest.raises((KeyError, Stale)):
-        store.swap("head", b"2", version)
-    assert list(store.entries()) == []
-
-
-def test_reading_only_what_has_changed(store: Store) -> None:
-    store.put("a", b"1")
-    _, version = store.read("a")
-    assert store.read_changed("a", version) is None
-    store.put("a", b"22")
-    changed = store.read_changed("a", version)
-    assert changed is not None
-    assert changed[0] == b"22"
-    assert store.read_changed("a", changed[1]) is None
-
-
-def test_listing(store: Store) -> None:
-    for key in ("a", "machines/1/x", "machines/1/y/z", "machines/2/x", "machinesque/3"):
-        store.put(key, b"123")
-    assert sorted(entry.key for entry in store.entries()) == [
-        "a", "machines/1/x", "machines/1/y/z", "machines/2/x", "machinesque/3",
-    ]  # fmt: skip
-    assert sorted(entry.key for entry in store.entries("machines")) == [
-        "machines/1/x",
-        "machines/1/y/z",
-        "machines/2/x",
-    ]
-    assert store.folders("machines") == ["1", "2"]
-    assert store.folders() == ["machines", "machinesque"]
-    assert store.folders("none") == []
-    assert list(store.entries("none")) == []
-    assert all(entry.size == 3 and entry.modified > 1e9 for entry in store.entries())
-
-
-def test_deleting_what_is_gone_is_no_error(store: Store) -> None:
-    store.put("a", b"1")
-    store.put("b", b"1")
-    store.delete(["a", "never", "b"])
-    store.delete(["a"])
-    store.delete([])
-    assert list(store.entries()) == []
 
 
 def test_clearing_leaves_nothing_and_nothing_else_is_touched(tmp_path: Path) -> None:
@@ -136,38 +45,6 @@ def test_memory_holds_any_bytes(content: dict[str, bytes]) -> None:
     for key, data in content.items():
         store.put(key, data)
     assert {entry.key: store.get(entry.key) for entry in store.entries()} == content
-
-
-def test_of_many_threads_one_creates_and_every_swap_counts(store: Store) -> None:
-    def create(number: int) -> bool:
-        try:
-            store.create("one", str(number).encode())
-        except Stale:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(create, range(32))) == 1
-    store.put("count", b"0")
-    start = threading.Barrier(4)
-
-    def add() -> None:
-        start.wait()
-        for _ in range(10):
-            while True:
-                raw, version = store.read("count")
-                try:
-                    store.swap("count", str(int(raw) + 1).encode(), version)
-                except Stale:
-                    continue
-                break
-
-    threads = [threading.Thread(target=add) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert store.get("count") == b"40"
 
 
 ADD = """
@@ -222,12 +99,6 @@ def test_a_reader_never_sees_half(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_an_unknown_kind_of_address_is_refused() -> None:
-    with pytest.raises(SpecError) as caught:
-        Store("ftp://x/y")
-    assert caught.value.hint
-
-
 def test_a_place_with_odd_signs_in_its_name(tmp_path: Path) -> None:
     place = tmp_path / "my store #1 50% ünï?"
     Store(place.as_uri()).put("a", b"1")
@@ -262,3 +133,23 @@ def test_a_store_that_is_a_file_is_a_store_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         Store((tmp_path / "store").as_uri()).put("a", b"1")
     assert "\n" not in str(caught.value)
+
+
+def test_looking_makes_no_folder(tmp_path: Path) -> None:
+    store = Store((tmp_path / "store").as_uri())
+    assert list(store.entries()) == []
+    assert store.folders() == []
+    for call in (store.get, store.version):
+        with pytest.raises(KeyError):
+            call("a")
+    store.delete(["a"])
+    assert list(tmp_path.iterdir()) == []
+    store.clear()
+
+
+def test_what_a_killed_write_left_is_not_listed(tmp_path: Path) -> None:
+    store = Store((tmp_path / "store").as_uri())
+    store.put("a/b", b"1", durable=True)
+    (tmp_path / "store" / "a" / f"{disk.PART}1-2").write_bytes(b"half")
+    assert [entry.key for entry in store.entries()] == ["a/b"]
+    assert {path.name for path in (tmp_path / "store" / "a").iterdir()} == {"b", f"{disk.PART}1-2"}

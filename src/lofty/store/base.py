@@ -153,7 +153,7 @@ class Store:
                     pages = obstore.list(self._objects, self._path(prefix) or None, offset=last)
                     for meta in chain.from_iterable(pages):
                         key = meta["path"].removeprefix(f"{self._prefix}/" if self._prefix else "")
-                        if self.root is None or disk.PART not in key:  # of a write that was killed
+                        if self.root is None or not disk.is_own(key):
                             yield Entry(key, meta["size"], meta["last_modified"].timestamp(), _version(meta))
                         last = meta["path"]
                 except GenericError as error:
@@ -239,6 +239,8 @@ class Store:
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove keys; those that are gone already are no error."""
+        if not self._is_there():
+            return
         paths = [self._path(key) for key in keys]
         for start in range(0, len(paths), 1000):
             some = paths[start : start + 1000]
@@ -256,7 +258,6 @@ class Store:
 
             shutil.rmtree(self.root, ignore_errors=True)
             self._made = None
-            disk.lock_of(self.root).unlink(missing_ok=True)
         else:
             self.delete([entry.key for entry in self.entries()])
 

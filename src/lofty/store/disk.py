@@ -15,6 +15,9 @@ PART = ".lofty-part-"
 """How files begin that are being written."""
 
 
+LOCK = ".lofty-lock"
+
+
 def write(root: Path, key: str, data: bytes | bytearray | memoryview, *, new: bool = False) -> None:
     """Write a file whole, and return when it survives a loss of power; a `new` one must not be there yet (`Stale`)."""
     path = root / key
@@ -54,14 +57,15 @@ def held(root: Path) -> Iterator[None]:
     """One process at a time may compare and set."""
     from filelock import FileLock
 
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_of(root)):
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / LOCK):
         yield
 
 
-def lock_of(root: Path) -> Path:
-    """Where the lock of a store lies: beside it, so that it is no object of it."""
-    return root.parent / f".{root.name}.lock"
+def is_own(key: str) -> bool:
+    """Whether a file is none of the store's objects: the lock, and what a killed write left."""
+    name = key.rpartition("/")[2]
+    return name.startswith(PART) or name == LOCK
 
 
 def check(key: str, now: str, expected: str) -> None:

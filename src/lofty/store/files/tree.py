@@ -96,7 +96,7 @@ PART = f"{OWN}-part-"
 
 def is_own(name: str) -> bool:
     """Whether a name is lofty's own, or git's: such never go along."""
-    return name == OWN or name.startswith(PART) or name.casefold() == ".git"
+    return name in (OWN, f"{OWN}-lock") or name.startswith(PART) or name.casefold() == ".git"
 
 
 def check_row(row: Row, *, windows: bool = os.name == "nt") -> None:
