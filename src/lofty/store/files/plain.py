@@ -152,7 +152,7 @@ def _is_file(row: Row) -> bool:
     if row.path.endswith(b"/"):
         return False
     try:
-        check_row(row)
+        check_row(row, plain=True)
     except StoreError:
         return False
     return True

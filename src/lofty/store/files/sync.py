@@ -23,7 +23,7 @@ from .merge import Do, Mode, beside, decide, is_mass
 from .read import Changing, describe, pieces, trusted
 from .scan import Scan, scan
 from .state import Seen, State, look_of
-from .tree import PIECE, File, Row, above, check_row, encode, shown
+from .tree import PIECE, File, Row, above, encode, shown
 from .write import Take, Writer, clear_parts
 
 TRIES = 12
@@ -202,8 +202,6 @@ class _Round:
         self._look = look = self._layout.look(self._state)
         theirs = {row.path: row for row in self._state.pending()} | look.changes
         self._theirs = {row.name: row for row in theirs.values()}
-        for row in theirs.values():
-            check_row(row)
         if self._mode != "bring" or self._theirs:
             self._scan(only)
             self._decide()

@@ -99,31 +99,40 @@ def is_own(name: str) -> bool:
     return name in (OWN, f"{OWN}-lock") or name.startswith(PART) or name.casefold() == ".git"
 
 
-def check_row(row: Row, *, windows: bool = os.name == "nt") -> None:
+_REFUSED = re.compile(
+    rf"(^|/)(\.{{0,2}}|\.git|{re.escape(OWN)}(-lock|-part-[^/]*)?)(/|$)|\0", re.IGNORECASE | re.DOTALL
+)
+"""Paths that no honest side sends: what leaves the directory, what brings programs along, what is lofty's own."""
+
+
+def check_row(row: Row, *, plain: bool = False, windows: bool = os.name == "nt") -> None:
     """A row that a store names is untrusted. `StoreError` unless its path stays below the directory and is none that
-    is never sent, and its numbers can be true."""
+    is never sent, and its numbers can be true. `plain`: the content may be unknown."""
     path = row.name
-    parts = path.removesuffix("/").split("/")
-    odd = "\0" in path or any(part in ("", ".", "..") for part in parts) or len(row.path) > 4096
-    private = any(map(is_own, parts))
-    foreign = windows and any(re.search(r'[:\\<>"|?*\x00-\x1f]|[. ]$', p) or _DEVICE.fullmatch(p) for p in parts)
-    if odd or private or foreign:
+    bare = path.removesuffix("/")
+    if _REFUSED.search(bare) or len(row.path) > 4096 or (windows and _foreign(bare)):
         raise StoreError(f"the store names the path {path!r}: refused", hint="lofty history, lofty restore --at WHEN")
     file = row.file
     if file is None:
         return
-    pieces = -(-file.size // PIECE)
+    size, names, places = file.size, file.pieces, row.places
     lies = (
-        not 0 <= file.size <= MOST_BYTES
-        or (path.endswith("/") and (file.size or file.link))
-        or (file.link and (file.size or file.pieces or not stays(path, decode(file.link))))
-        or len(file.pieces) not in ((pieces,) if row.places and row.file and row.file.pieces else (pieces, 0))
-        or any(len(piece) != HASH_BYTES for piece in file.pieces)
-        or (file.pieces and len(row.places) != len(file.pieces))
-        or any(min(place.offset, place.length, place.start) < 0 for place in row.places)
+        not 0 <= size <= MOST_BYTES
+        or (bare != path and (size or file.link or names))
+        or (file.link and (size or names or not stays(path, decode(file.link))))
+        or (len(names) != -(-size // PIECE) and not (plain and not names))
+        or (names and len(places) != len(names))
+        or any(len(name) != HASH_BYTES for name in names)
+        or any(place.offset < 0 or place.length < 0 or place.start < 0 for place in places)
     )
     if lies:
         raise StoreError(f"the store's entry of {path!r} cannot be true: refused")
+
+
+def _foreign(path: str) -> bool:
+    """Whether Windows would take the path for something else."""
+    parts = path.split("/")
+    return any(re.search(r'[:\\<>"|?*\x00-\x1f]|[. ]$', part) or _DEVICE.fullmatch(part) for part in parts)
 
 
 def stays(path: str, link: str) -> bool:

@@ -240,10 +240,6 @@ class Writer:
         try:
             if take.look is None:
                 self._put_new(part, there)
-                with suppress(
-                    FileNotFoundError, NotADirectoryError
-                ):  # before it is looked at: this changes a time of the file
-                    os.unlink(part)
             elif self._look(path) == take.look:
                 os.rename(part, there)
             else:
@@ -255,8 +251,8 @@ class Writer:
         except IsADirectoryError:
             self.done.failed[path] = "a folder is in its place"
         finally:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                os.unlink(part)
+            if path in self.done.failed:
+                _unlink(part)
 
     def _put_new(self, part: str, there: str) -> None:
         try:
@@ -267,6 +263,13 @@ class Writer:
             if os.path.lexists(there):
                 raise FileExistsError(errno.EEXIST, "exists", there) from None
             os.rename(part, there)  # a file system without hard links
+        else:
+            os.unlink(part)  # before anybody looks: this changes a time of the file
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)
 
 
 class Part:
@@ -297,8 +300,7 @@ class Part:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(self.name)
+            _unlink(self.name)
 
     def write(self, number: int, content: memoryview) -> None:
         """A piece, by its number. Pieces may come in any order, from several threads; what goes wrong is in the
@@ -322,7 +324,7 @@ class Part:
         if self._fd < 0 or self._path in self._writer.done.failed:
             return
         os.close(self._fd)
-        self._fd = -1
+        self._fd = -1  # from here on `_put` sees to the part
         # A time that no clock tick gives: should a person write to the file in this very tick, it looks different.
         os.utime(self.name, ns=(now := time.time_ns(), now))
         self._writer._put(self._path, self._take, self.name)
