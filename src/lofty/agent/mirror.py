@@ -43,6 +43,7 @@ class Mirror:
             side=SIDE,
             exclude=spec.exclude,
             include=spec.outputs,
+            git=False,
             watcher=moved,
         )
         self._commits = repository.Sender(self._root, self._store)

@@ -10,6 +10,7 @@ from ..errors import UsageError
 from ..model.units import size
 from . import options
 from .output import Progress, say
+from .transfers import files
 
 
 @click.command(help="End a workspace or job, bring its files back and remove everything of it.")
@@ -33,7 +34,7 @@ def command(name: str | None, everything: bool, discard: bool, to: str | None, y
     for task in tasks:
         with Progress() as progress:
             report = task.down(discard=discard, to=to, progress=progress)
-        back = f"; {report.brought} files came back ({size(report.brought_bytes)})" if report.brought else ""
+        back = f"; {files(report.brought)} came back ({size(report.brought_bytes)})" if report.brought else ""
         say(f"{task.name} is gone{back}")
         for line in report.told():
             say(line)

@@ -11,6 +11,7 @@ from ..errors import LoftyError, SpecError
 from ..model.units import size
 from . import options
 from .output import Progress, document, facts, failure, say
+from .transfers import files
 
 if TYPE_CHECKING:
     from ..api import Client, Task
@@ -92,7 +93,7 @@ def _attached(client: Client, task: Task, *, as_json: bool, timings: dict[str, f
     code = task.wait()
     if task.spec.workdir == "":
         report = task.pull()
-        say(f"{report.brought} files came back ({size(report.brought_bytes)})")
+        say(f"{files(report.brought)} came back ({size(report.brought_bytes)})")
         for note in report.told():
             say(note)
     seen = task.observe()

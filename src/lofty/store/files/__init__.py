@@ -36,11 +36,12 @@ def folder(
     plain: bool = False,
     exclude: Sequence[str] = (),
     include: Sequence[str] = (),
+    git: bool = True,
     watcher: Watcher | None = None,
 ) -> Folder:
-    """A directory that is to be kept like a store."""
+    """A directory that is to be kept like a store; `git`: whether `.gitignore` says what stays here."""
     layout = Plain(store) if plain else Packed(store)
-    return Folder(root, layout, memory, side=side, exclude=exclude, include=include, watcher=watcher)
+    return Folder(root, layout, memory, side=side, exclude=exclude, include=include, git=git, watcher=watcher)
 
 
 __all__ = ["Folder", "Kept", "Moved", "Packed", "Plain", "Report", "folder", "memory_of"]

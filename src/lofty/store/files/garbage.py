@@ -57,7 +57,8 @@ def _sweep(versions: Versions, view: View, before: float) -> int:
     store.delete(keys)
     while True:
         try:
-            versions.swap(msgspec.structs.replace(view.head, garbage=""), view.token)
+            # The count keeps a HEAD that is as before from being the one that was read before.
+            versions.swap(msgspec.structs.replace(view.head, garbage="", sweeps=view.head.sweeps + 1), view.token)
         except Stale:
             newer = versions.look()
             if newer is None or newer.head.garbage != view.head.garbage:

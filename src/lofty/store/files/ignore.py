@@ -103,8 +103,12 @@ class _Folder(NamedTuple):
 class Rules:
     """What goes along of one directory. Ignore files are read once: make another one to see them changed."""
 
-    def __init__(self, root: Path, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> None:
-        self._root = os.fspath(root)
+    def __init__(
+        self, root: Path, exclude: Sequence[str] = (), include: Sequence[str] = (), *, git: bool = True
+    ) -> None:
+        """`git`: whether `.gitignore` files count. They do for what goes out from a person's folder; what a machine
+        makes under such names (results, checkpoints) is what it was lent for, and comes back."""
+        self._root, self._git = os.fspath(root), git
         self.problems: list[str] = []
         """Lines that are no rules."""
         self._exclude = _Patterns(exclude, self.problems, "--exclude")
@@ -169,7 +173,8 @@ class Rules:
         if why is not None:
             return _Folder(why)
         skip = len(path) + 1 if path else 0
-        lofty, git = self._read(path, LOFTYIGNORE), self._read(path, GITIGNORE)
+        lofty = self._read(path, LOFTYIGNORE)
+        git = self._read(path, GITIGNORE) if self._git else None
         return _Folder(
             None,
             ((skip, lofty), *parent.lofty) if lofty else parent.lofty,

@@ -177,7 +177,7 @@ class Live:
         """Hear of saved files; where the system cannot tell, the look at the whole finds them."""
         import watchfiles
 
-        rules = Rules(self._folder.root, *self._folder.rules)
+        rules = self._folder.rules()
         try:
             for changes in watchfiles.watch(
                 self._root,
@@ -190,7 +190,7 @@ class Live:
             ):
                 paths = {os.path.relpath(path, self._root) for _, path in changes}
                 if any(Rules.is_rule_file(os.path.basename(path)) for path in paths):
-                    rules = Rules(self._folder.root, *self._folder.rules)
+                    rules = self._folder.rules()
                 wanted = {path for path in paths if path == "." or rules.excluded(path, folder=False) is None}
                 if wanted:
                     self._events.put(wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from enum import Enum, auto
@@ -50,15 +51,20 @@ def decide(base: File | None, ours: File | None, theirs: File | None, mode: Mode
     return Do.BOTH
 
 
+def tag_of(side: str) -> str:
+    """A side's name as it may stand in a file's: the other side's comes out of the store."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", side)[:32] or "store"
+
+
 def beside(path: str, side: str, when: float, taken: Callable[[str], bool]) -> str:
     """A free name next to a file for what lost: with the side it comes from and the time it was written, so that the
     same loser always gets the same name."""
     folder, slash, name = path.rpartition("/")
     stem, dot, suffix = name.rpartition(".")
-    if not stem:
+    if not stem or len(suffix) > 16:
         stem, dot, suffix = name, "", ""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(max(0.0, min(when, 4e9))))
-    tag = f".{side}-{stamp}"
+    tag = f".{tag_of(side)}-{stamp}"
     while len((stem + tag + dot + suffix).encode("utf-8", "surrogateescape")) > 240 and len(stem) > 1:
         stem = stem[:-1]
     for number in range(1, 1000):

@@ -11,7 +11,7 @@ from ...errors import StoreError
 from ..base import Store
 from .garbage import collect
 from .layout import Count, Look
-from .pack import Packer, Wanted, digest, fetch
+from .pack import Packer, Wanted, digest, fetch, key_of
 from .state import State
 from .tree import PIECE, File, Place, Row, encode
 from .version import Head, Manifest, Versions, View, pack, unpack
@@ -31,6 +31,8 @@ class Packed:
         self._view: View | None = None
         self._theirs: frozenset[bytes] = frozenset()
         self._sent: dict[bytes, Place] = {}
+        """Contents that are in the store, and not published yet."""
+        self._sweeps = 0
 
     def look(self, state: State) -> Look:
         """One conditional request when nothing is new."""
@@ -71,7 +73,11 @@ class Packed:
         """Small files together, large ones in pieces; what the store has is not sent."""
         pending = {row.path for row in state.pending()} | self._theirs
         garbage = self.versions.garbage(self._view.head) if self._view is not None else frozenset()
-        self._sent = {name: place for name, place in self._sent.items() if f"packs/{place.pack.hex()}" not in garbage}
+        sweeps = self._view.head.sweeps if self._view is not None else 0
+        if sweeps != self._sweeps:
+            self._sent.clear()  # what was sent and not published may have been deleted meanwhile
+            self._sweeps = sweeps
+        self._sent = {name: place for name, place in self._sent.items() if key_of(place.pack) not in garbage}
 
         def known(name: bytes) -> Place | None:
             if (place := self._sent.get(name)) is not None:

@@ -18,7 +18,7 @@ from ..base import Store
 from .layout import Count, Look
 from .pack import WORKERS, digest
 from .state import State
-from .tree import PIECE, File, Place, Row, check_row, decode, encode
+from .tree import PIECE, File, Place, Row, above, check_row, decode, encode
 from .write import Take, Writer
 
 
@@ -44,6 +44,9 @@ class Plain:
             if _is_file(row):
                 listed[row.path] = row
                 newest = max(newest, entry.modified)
+        # Some tools mark a folder by an object of its name; its files tell as much.
+        for folder in {upper for path in listed for upper in above(decode(path))}:
+            listed.pop(encode(folder), None)
         changes: dict[bytes, Row] = {}
         self._tokens = {row.name: decode(row.places[0].pack) for row in listed.values()}
         for before in state.known():

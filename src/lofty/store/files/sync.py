@@ -19,7 +19,7 @@ from ...errors import LoftyError, Stale, StoreError
 from . import notebook
 from .ignore import Rules
 from .layout import Layout, Look, Outbox
-from .merge import Do, Mode, beside, decide, is_mass
+from .merge import Do, Mode, beside, decide, is_mass, tag_of
 from .read import Changing, describe, pieces, trusted
 from .scan import Scan, scan
 from .state import Seen, State, look_of
@@ -137,17 +137,21 @@ class Folder:
         side: str,
         exclude: Sequence[str] = (),
         include: Sequence[str] = (),
+        git: bool = True,
         watcher: Watcher | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.root, self.layout, self.side = root, layout, side
-        self._state, self._exclude, self._include = state, exclude, include
+        self._state, self._exclude, self._include, self._git = state, exclude, include, git
         self.watcher, self._clock = watcher or _nobody, clock
 
-    @property
-    def rules(self) -> tuple[Sequence[str], Sequence[str]]:
-        """What was said to leave out, and to take along in any case."""
-        return self._exclude, self._include
+    def rules(self) -> Rules:
+        """What goes along, as the ignore files are now."""
+        return Rules(self.root, self._exclude, self._include, git=self._git)
+
+    def wanted(self) -> Rules:
+        """What is taken over."""
+        return Rules(self.root, self._exclude, self._include, git=False)
 
     def sync(
         self,
@@ -185,7 +189,7 @@ class _Round:
         self._folder, self._state, self._mode, self._force, self._until = folder, state, mode, force, until
         self._layout = folder.layout
         self._root = os.fspath(folder.root)
-        self._rules = Rules(folder.root, folder._exclude, folder._include)
+        self._rules, self._wanted = folder.rules(), folder.wanted()
         self._report = Report()
         self._look: Look
         self._found = Scan()
@@ -245,7 +249,7 @@ class _Round:
         for path in {**self._theirs, **dict.fromkeys((*self._found.changed, *missing))}:
             key = encode(path)
             seen = Seen(key, None, (), None, None) if blank else self._state.get(key)
-            if path in self._theirs and self._rules.excluded(path.removesuffix("/"), folder=path.endswith("/")):
+            if path in self._theirs and self._wanted.excluded(path.removesuffix("/"), folder=path.endswith("/")):
                 continue  # it stays there, and is not wanted here
             stat = self._found.changed.get(path)
             ours = seen.file
@@ -357,7 +361,7 @@ class _Round:
     @property
     def _other(self) -> str:
         """Whose theirs is, as far as the newest version tells."""
-        return self._look.by if self._look.by not in ("", self._folder.side) else "store"
+        return tag_of(self._look.by if self._look.by != self._folder.side else "")
 
     def _beside(self, path: str, side: str, when: float, file: File | None) -> str:
         """A name for a file that lost: free on both sides, or that of the same loser in a look that was cut short."""
@@ -573,7 +577,7 @@ class _Round:
             file = rows[name].file if name in rows else self._state.get(encode(name)).file  # there already
             if file is not None and writer.move(path, name, look, again=self._described(name) == file):
                 self._here[path] = (None, None)
-                self._here[name] = (file, look_of(os.lstat(self._at(name))))
+                self._here[name] = (file, trusted(os.lstat(self._at(name))))
             else:
                 writer.done.failed[path] = "was changed meanwhile"
         failed = writer.done.failed
@@ -624,7 +628,7 @@ class _Round:
                 agreed.append((there, None))  # theirs lies beside; what is here is an edit of it
             elif path in rows or path in self._theirs:
                 pending.append(there)
-                if not self._rules.excluded(path.removesuffix("/"), folder=path.endswith("/")):
+                if not self._wanted.excluded(path.removesuffix("/"), folder=path.endswith("/")):
                     self._report.waiting.append(shown(path))
             if here is not None and here[0] is not None:
                 read.append((there.path, here[1], here[0]))

@@ -96,7 +96,7 @@ PART = f"{OWN}-part-"
 
 def is_own(name: str) -> bool:
     """Whether a name is lofty's own, or git's: such never go along."""
-    return name in (OWN, f"{OWN}-lock") or name.startswith(PART) or name.casefold() == ".git"
+    return name.startswith(".") and bool(_REFUSED.search(seen_as(name)))
 
 
 _REFUSED = re.compile(
@@ -105,12 +105,20 @@ _REFUSED = re.compile(
 """Paths that no honest side sends: what leaves the directory, what brings programs along, what is lofty's own."""
 
 
+_INVISIBLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+
+
+def seen_as(path: str) -> str:
+    """The path as a disk may see it that overlooks some letters."""
+    return path if path.isascii() else _INVISIBLE.sub("", path)
+
+
 def check_row(row: Row, *, plain: bool = False, windows: bool = os.name == "nt") -> None:
     """A row that a store names is untrusted. `StoreError` unless its path stays below the directory and is none that
     is never sent, and its numbers can be true. `plain`: the content may be unknown."""
     path = row.name
     bare = path.removesuffix("/")
-    if _REFUSED.search(bare) or len(row.path) > 4096 or (windows and _foreign(bare)):
+    if _REFUSED.search(seen_as(bare)) or len(row.path) > 4096 or (windows and _foreign(bare)):
         raise StoreError(f"the store names the path {path!r}: refused", hint="lofty history, lofty restore --at WHEN")
     file = row.file
     if file is None:

@@ -31,8 +31,11 @@ SHARD = 4096
 """Rows of a shard, about; one is split when it has twice as many."""
 DELTA = 512
 """Rows that gather in manifests before they are moved into shards."""
+MOST = 4 * SHARD
 SHARD_BYTES = 64 * 1024 * 1024
-"""No shard or manifest is larger when opened: a limit for what a hostile store makes us hold."""
+LITTLE, RATIO = 1024 * 1024, 100
+"""No record has more entries or is larger when opened, nor so many times larger than as stored, but for a little: limits
+for what a hostile store makes us hold. Hashes do not compress."""
 
 T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(pattern=r"^(\d{10}-[0-9a-f]{32})?$")]
@@ -49,6 +52,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the newest manifest."""
     garbage: str = ""
     """Name of the list of objects that nothing needs and that are about to be deleted."""
+    sweeps: int = 0
+    """How often objects were deleted: who sent some before and publishes after has to make sure of them."""
 
 
 class Shard(msgspec.Struct, frozen=True, array_like=True):
@@ -85,17 +90,17 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     nonce: bytes
     me: Past
     """This version; its name is empty, being made from the hash of all this."""
-    shards: tuple[Shard, ...] = ()
-    delta: tuple[Row, ...] = ()
+    shards: Annotated[tuple[Shard, ...], msgspec.Meta(max_length=MOST)] = ()
+    delta: Annotated[tuple[Row, ...], msgspec.Meta(max_length=MOST)] = ()
     """What has changed since the shards were written, in the order of paths."""
-    line: tuple[Past, ...] = ()
+    line: Annotated[tuple[Past, ...], msgspec.Meta(max_length=MOST)] = ()
     """The versions before it that are kept, oldest first."""
 
 
 class Stretch(msgspec.Struct, frozen=True, array_like=True):
     """A shard's content."""
 
-    rows: tuple[Row, ...]
+    rows: Annotated[tuple[Row, ...], msgspec.Meta(max_length=MOST)]
     salt: bytes = b""
     """Makes the name another one, where that of the same rows is about to be deleted."""
 
@@ -111,7 +116,7 @@ class View(NamedTuple):
 
 _manifest = msgspec.msgpack.Decoder(Manifest)
 _stretch = msgspec.msgpack.Decoder(Stretch)
-_keys = msgspec.msgpack.Decoder(tuple[str, ...])
+_keys = msgspec.msgpack.Decoder(Annotated[tuple[str, ...], msgspec.Meta(max_length=1 << 20)])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -124,7 +129,11 @@ def pack(value: object) -> bytes:
 
 def unpack(raw: bytes) -> Manifest:
     """A manifest as `pack` made it."""
-    return _manifest.decode(expand(raw, SHARD_BYTES))
+    return _manifest.decode(_opened(raw))
+
+
+def _opened(raw: bytes) -> bytes:
+    return expand(raw, min(SHARD_BYTES, LITTLE + RATIO * len(raw)))
 
 
 class Versions:
@@ -175,7 +184,7 @@ class Versions:
 
     def _decode(self, decoder: msgspec.msgpack.Decoder[T], raw: bytes, what: str) -> T:
         try:
-            return decoder.decode(expand(raw, SHARD_BYTES))
+            return decoder.decode(_opened(raw))
         except (msgspec.MsgspecError, Damaged, RecursionError) as error:
             raise Damaged(f"{self.store.url}: {what} cannot be read: {error}", hint="lofty history") from error
 
