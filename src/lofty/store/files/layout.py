@@ -33,6 +33,9 @@ class Outbox(Protocol):
     def send(self, path: str, pieces: Iterator[bytes], size: int, *, executable: bool) -> File:
         """Read a file and send what the store lacks."""
 
+    def flush(self) -> None:
+        """Hold nothing back: what comes next can take long."""
+
     def finish(self, seconds: float | None) -> None:
         """Wait until all is there, at most so long. Raises what went wrong."""
 

@@ -84,9 +84,10 @@ class Packer:
         self._frame_bytes += len(content)
         self._pack_bytes += len(content)
         if self._pack_bytes >= PACK:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send the small pieces that wait for others to share a pack with."""
         if self._pack_bytes:
             self._send(self._frames, self._names)
             self._frames, self._names = [[]], [[]]
@@ -127,7 +128,7 @@ class Packer:
 
     def finish(self, seconds: float | None = None) -> None:
         """Wait until all is sent, at most so long; raises what went wrong."""
-        self._flush()
+        self.flush()
         done, _ = wait(self._jobs, timeout=seconds)
         for job in done:
             job.result()

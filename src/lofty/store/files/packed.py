@@ -231,6 +231,10 @@ class _Outbox:
             names.append(name)
         return File(tuple(names), size, executable)
 
+    def flush(self) -> None:
+        """Send the pack that is not full yet."""
+        self._packer.flush()
+
     def finish(self, seconds: float | None) -> None:
         """Wait for the packs."""
         self._packer.finish(seconds)

@@ -201,6 +201,9 @@ class _Outbox:
         with self._lock:
             self._new[path] = token
 
+    def flush(self) -> None:
+        """Nothing waits."""
+
     def finish(self, seconds: float | None) -> None:
         """Wait for all."""
         done, _ = wait(self._jobs, timeout=seconds)

@@ -20,6 +20,7 @@ from . import notebook
 from .ignore import Rules
 from .layout import Layout, Look, Outbox
 from .merge import Do, Mode, beside, decide, is_mass, tag_of
+from .pack import FRAME
 from .read import Changing, describe, pieces, trusted
 from .scan import Scan, scan
 from .state import Seen, State, look_of
@@ -303,7 +304,8 @@ class _Round:
 
     def _apply(self, path: str, seen: Seen, ours: File | None, stat: os.stat_result | None) -> None:
         theirs = self._theirs.get(path)
-        if theirs is not None and theirs.file is not None and not theirs.file.known and ours is not None:
+        edited = ours is not None and ours != seen.file
+        if edited and theirs is not None and theirs.file is not None and not theirs.file.known:
             self._theirs[path] = theirs = self._layout.describe(theirs)
         there = theirs.file if theirs is not None else seen.file
         row = theirs if theirs is not None else Row(seen.path, seen.file, seen.places)
@@ -467,7 +469,12 @@ class _Round:
         total = sum(give.size for give in files.values())
         outbox = self._layout.outbox(self._state, _Counter("send", len(files), total, self._folder.watcher).add)
         try:
-            sent = {path: file for path in self._order(files) if (file := self._send_one(outbox, path, files[path]))}
+            sent: dict[str, File] = {}
+            for path in self._order(files):
+                if self._until is not None and files[path].size > FRAME:
+                    outbox.flush()  # what was written later has precedence
+                if file := self._send_one(outbox, path, files[path]):
+                    sent[path] = file
             outbox.finish(None if self._until is None else max(0.0, self._until - time.monotonic()))
             for path, file in sent.items():
                 give = files[path]
