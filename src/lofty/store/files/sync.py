@@ -201,6 +201,7 @@ class _Round:
         self._overruled: dict[str, str] = {}
         self._here: dict[str, tuple[File | None, bytes | None]] = {}
         """What is known to be here in the end, and its look."""
+        self._not_begun: list[str] = []
 
     def run(self, only: Iterable[str] | None) -> Report:
         """The whole round."""
@@ -470,6 +471,7 @@ class _Round:
         outbox = self._layout.outbox(self._state, _Counter("send", len(files), total, self._folder.watcher).add)
         try:
             sent: dict[str, File] = {}
+            late: list[str] = []
             for path in self._order(files):
                 if self._until is not None and files[path].size > FRAME:
                     outbox.flush()  # what was written later has precedence
@@ -481,13 +483,14 @@ class _Round:
                 if not give.source and give.content is None:
                     self._here[path] = (file, trusted(give.stat) if give.stat is not None else None)
                 row = outbox.row(path, file)
+                if row is None:
+                    late.append(path)
                 # What only looked changed needs no new version.
-                if row is not None and (path in self._theirs or give.seen is None or file != give.seen.file):
+                elif path in self._theirs or give.seen is None or file != give.seen.file:
                     rows[path] = row
         finally:
             outbox.close()
-        if self._until is not None and time.monotonic() > self._until:
-            self._report.left += [shown(path) for path in files if path not in rows and path not in self._here]
+        self._report.left += map(shown, (*late, *self._not_begun))
         return rows
 
     def _order(self, files: dict[str, _Give]) -> Iterator[str]:
@@ -497,7 +500,8 @@ class _Round:
             return
         for path in sorted(files, key=lambda path: -files[path].mtime):
             if time.monotonic() > self._until:
-                return
+                self._not_begun.append(path)
+                continue
             yield path
 
     def _send_one(self, outbox: Outbox, path: str, give: _Give) -> File | None:
