@@ -31,7 +31,7 @@ ABOUT = """\
 20,000 files of 4 KiB, of which 10 are written anew before each command; the server waits 20 ms before each answer.
 rclone with the flags above, and as `rclone copy --no-traverse --max-age=5s`, which looks at recent files alone: it sees
 neither what was deleted nor what came with an old time. `--watch`: from the first of ten saves until the new version
-is published at the server; it waits for 0.2 s without a save first. Processing: `Folder.sync(only=...)` in a process
+is published at the server; it waits until the saves have settled. Processing: `Folder.sync(only=...)` in a process
 that is up, told what has changed."""
 ROUNDS = 7
 SLOW, CHANGED = 20, 10

@@ -233,11 +233,13 @@ def rclone(source: Path | str, target: Path | str, *flags: str, verb: str = "syn
 Runs = dict[str, list[Ran]]
 
 
-def there_and_back(here: Ground, source: Path, tools: dict[str, tuple[str, ...] | None], n: int) -> Runs:
+def there_and_back(
+    here: Ground, source: Path, tools: dict[str, tuple[str, ...] | None], n: int, delay: int = 0
+) -> Runs:
     """A tree to the server and out of it, into an empty folder, by lofty (None) and rclone (its flags), and by `cp -r`,
     in turns. What the first round brings is compared byte for byte."""
     runs: Runs = {name: [] for name in (*(f"{name} {way}" for name in tools for way in ("up", "down")), "`cp -r`")}
-    with serving() as server:
+    with serving(delay) as server:
         for number in range(n):
             for name in rotated(tools, number):
                 flags, target, remote = tools[name], here.folder / "target", "bench:bucket/rclone"

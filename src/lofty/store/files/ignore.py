@@ -125,25 +125,24 @@ class Rules:
     def excluded(self, path: str, *, folder: bool) -> Why | None:
         """Why a path does not go along; None when it does. The path need not be there."""
         parent = self._folder(path.rpartition("/")[0])
-        if parent.why is not None and path not in self._include and path not in self._include_above:
-            return parent.why
-        return self._folder(path).why if folder else self._why(path, parent, folder=False)
+        why = parent.why or (self._folder(path).why if folder else self._why(path, parent, folder=False))
+        if why not in (None, "own") and (path in self._include or (folder and path in self._include_above)):
+            return None
+        return why
 
     def _folder(self, path: str) -> _Folder:
         found = self._folders.get(path)
         if found is None:
             parent = self._folder(path.rpartition("/")[0])
-            why = parent.why
-            if why is None or path in self._include_above:
-                why = self._why(path, parent, folder=True)
+            why = parent.why or self._why(path, parent, folder=True)
             found = self._folders[path] = self._enter(path, parent, why)
         return found
 
     def _why(self, path: str, parent: _Folder, *, folder: bool) -> Why | None:
         name = path.rpartition("/")[2]
         default = self._default(name)
-        if default == "own" or path in self._include or (folder and path in self._include_above):
-            return "own" if default == "own" else None
+        if default == "own":
+            return "own"
         if self._exclude and (said := self._exclude.says(path, folder=folder)) is not None:
             return "rule" if said else None
         for skip, patterns in parent.lofty:
@@ -187,11 +186,12 @@ class Rules:
             fd = os.open(f"{self._root}/{where}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
-        with os.fdopen(fd, "rb") as file:
-            try:
-                text = file.read(RULE_BYTES).decode("utf-8", "surrogateescape")
-            except OSError:
-                return None
+        try:
+            text = os.read(fd, RULE_BYTES).decode("utf-8", "surrogateescape")
+        except OSError:  # a folder of that name, for one
+            return None
+        finally:
+            os.close(fd)
         return _Patterns(text.replace("\r\n", "\n").split("\n"), self.problems, where)
 
 

@@ -34,8 +34,8 @@ DELTA = 512
 MOST = 4 * SHARD
 SHARD_BYTES = 64 * 1024 * 1024
 LITTLE, RATIO = 1024 * 1024, 100
-"""No record has more entries or is larger when opened, nor so many times larger than as stored, but for a little: limits
-for what a hostile store makes us hold. Hashes do not compress."""
+"""No record has more entries or is larger when opened, nor so many times larger than as stored, but for a little:
+limits for what a hostile store makes us hold. Hashes do not compress."""
 
 T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(pattern=r"^(\d{10}-[0-9a-f]{32})?$")]
