@@ -18,7 +18,7 @@ from lofty.agent.log import BUFFER_BYTES, LINE_CHARACTERS, Log
 from lofty.errors import Stale, StoreError
 from lofty.model.spec import Process, TaskSpec
 from lofty.model.state import Cursor, Event, LogLine, Machine
-from lofty.store.base import Store
+from lofty.store.base import Data, Store
 from lofty.store.records import SEGMENT_BYTES, Records, segment_key
 
 from .support import memory
@@ -148,7 +148,7 @@ class Stubborn(Store):
 
     refusing = False
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data, *, durable: bool = False) -> None:
         if self.refusing:
             raise StoreError("no space left")
         super().put(key, data)

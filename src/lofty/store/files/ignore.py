@@ -68,7 +68,8 @@ class _Patterns:
         self._patterns: list[_Pattern] = []
         for line in lines:
             try:
-                one = GitIgnoreSpecPattern(line)
+                # For git `a/**/` is each folder in a; pathspec takes a itself for one.
+                one = GitIgnoreSpecPattern(line + "*/" if line.endswith("/**/") else line)
             except (GitIgnorePatternError, ValueError, re.error):
                 problems.append(f"{where}: '{line}' is no rule")
                 continue
