@@ -148,3 +148,15 @@ def test_a_container_of_somebodys_is_not_used_for_packs(container: Store, tmp_pa
     assert objects(container) == {"theirs.txt": b"1"} or all(
         key.startswith(("packs/", "theirs")) for key in objects(container)
     )
+
+
+def test_what_was_only_touched_is_not_written_again(container: Store, tmp_path: Path) -> None:
+    folder = side(tmp_path, "a", container)
+    for name, size in (("small", 10), ("large", PIECE + 1)):
+        (folder.root / name).write_bytes(os.urandom(size))
+    folder.sync()
+    before = {entry.key: entry.version for entry in container.entries()}
+    for name in ("small", "large"):
+        os.utime(folder.root / name)
+    assert not folder.sync().changed
+    assert {entry.key: entry.version for entry in container.entries()} == before

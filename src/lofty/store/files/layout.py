@@ -53,6 +53,8 @@ class Layout(Protocol):
     """Whether links and empty folders can be kept."""
     executables: bool
     """Whether the executable bit can be kept."""
+    by_content: bool
+    """Whether a content that is there already is not written again."""
 
     def news(self) -> bool:
         """Whether another look is worth its requests."""

@@ -24,7 +24,7 @@ OURS = frozenset({"HEAD", "versions", "shards", "packs", "garbage", "git"})
 class Packed:
     """A store's versions."""
 
-    links = executables = True
+    links = executables = by_content = True
 
     def __init__(self, store: Store) -> None:
         self.versions = Versions(store)

@@ -25,7 +25,7 @@ from .write import Take, Writer
 class Plain:
     """A container's objects as files."""
 
-    links = executables = False
+    links = executables = by_content = False
 
     def __init__(self, store: Store) -> None:
         self.store = store

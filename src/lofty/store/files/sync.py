@@ -504,8 +504,21 @@ class _Round:
                 continue
             yield path
 
+    def _only_touched(self, path: str, give: _Give) -> bool:
+        """Whether a file only looks changed, where sending it would write it anew for everybody."""
+        before = give.seen.file if give.seen is not None else None
+        if self._layout.by_content or before is None or give.stat is None or path in self._theirs:
+            return False
+        found = self._described(path)
+        if found is None or self._fit(found, before) != before:
+            return False
+        self._here[path] = (before, trusted(give.stat))
+        return True
+
     def _send_one(self, outbox: Outbox, path: str, give: _Give) -> File | None:
         source = give.source or path
+        if not give.source and give.content is None and self._only_touched(path, give):
+            return None
         try:
             if give.content is not None:
                 parts = (give.content[i : i + PIECE] for i in range(0, len(give.content), PIECE))
