@@ -119,6 +119,7 @@ def test_over_http_with_progress(person: Person, tmp_path: Path) -> None:
         (("restore", "file:///nowhere/at/all", "--at", "noon", "--to", "x"), 2, "no point in time"),
         (("restore", "nobody", "--at", "1"), 2, "no task 'nobody'"),
         (("restore",), 2, "--at"),
+        (("history", "a", "b"), 2, "stand behind --"),
         (("push", "nobody"), 2, "no task 'nobody'"),
     ],
 )

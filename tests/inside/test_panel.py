@@ -19,7 +19,7 @@ def _as_found(request: pytest.FixtureRequest) -> Any:
     yield
     if "server" in request.fixturenames:
         server: Server = request.getfixturevalue("server")
-        for name in ("stop", "keep", "facts.json"):
+        for name in ("stop", "keep", "nudge", "facts.json"):
             (server.place.run / name).unlink(missing_ok=True)
 
 
@@ -63,7 +63,7 @@ def test_status_follows_the_agent(server: Server) -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize(("what", "code"), [("stop", 202), ("keep", 200)])
+@pytest.mark.parametrize(("what", "code"), [("stop", 202), ("keep", 200), ("nudge", 202)])
 def test_a_browser_must_show_that_it_means_it(server: Server, what: str, code: int) -> None:
     path, made = f"/demo/lofty/api/{what}", server.place.run / what
     cookies = server.ask(f"/demo/lofty/?token={TOKEN}", token=None).cookies

@@ -10,19 +10,18 @@ import click
 from ..model.units import size
 from . import options
 from .output import document, table
-from .versions import target
+from .versions import target, words
 
 if TYPE_CHECKING:
     from ..store.files.history import Version
 
 
 @click.command(help="Show the versions of a workspace's or job's files, or of a store (its URL), newest last.")
-@options.name
-@click.argument("path", required=False)
+@words
 @options.as_json
-def command(name: str | None, path: str | None, as_json: bool) -> None:
+def command(words: tuple[str, ...], as_json: bool) -> None:
     """After `--`, only those in which a path changed."""
-    name, paths = target(name, path)
+    name, paths = target(words)
     asked = paths[0] if paths else ""
     found = versions_of(name, asked)
     if as_json:

@@ -11,21 +11,20 @@ from ..model.units import moment, size
 from . import options
 from .output import document, say
 from .transfers import code_of, files
-from .versions import target
+from .versions import target, words
 
 
 @click.command(help="Bring back files as they were; what was not sent yet is kept beside.")
-@options.name
-@click.argument("path", required=False)
+@words
 @click.option("--at", required=True, metavar="WHEN", help="a version's number, 2h (ago), 14:30, or 2026-11-24T14:30")
 @click.option("--to", metavar="DIR", help="into this folder instead of the one they came from")
 @click.option("--beside", is_flag=True, help="into a new folder beside it")
 @options.as_json
-def command(name: str | None, path: str | None, at: str, to: str | None, beside: bool, as_json: bool) -> int:
+def command(words: tuple[str, ...], at: str, to: str | None, beside: bool, as_json: bool) -> int:
     """NAME may be the address of a store; then --to is needed."""
     from ..api import Client
 
-    name, paths = target(name, path)
+    name, paths = target(words)
     wanted = moment(at, time.time())
     client = Client()
     if to and beside:
