@@ -12,8 +12,8 @@ folder; `rclone sync` both ways, with its own settings and with `--fast-list --t
 --use-server-modtime --s3-no-check-bucket`; `cp -r`. Trees, lofty's memory and the store (the S3 server of our tests, a
 process on the same machine) are all in memory: no disk and no line is measured. The server answers at once, or waits
 20 ms before each answer. Each line tells seconds, then processor time, peak memory and requests of the middle run.
-What came back was compared byte for byte. rclone stores what other tools can read, an object for each file, as
-`lofty sync --plain` does; that is most of the difference here."""
+What came back was compared byte for byte. rclone stores an object for each file, which
+other tools can read; `lofty sync` without `--plain` stores packs."""
 ROUNDS = 5
 SLOW = 20
 

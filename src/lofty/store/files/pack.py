@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from threading import Lock, Semaphore
 
 import zstandard
@@ -167,12 +168,13 @@ def fetch(store: Store, wanted: Iterable[Wanted], damaged: Callable[[Wanted, str
     by_pack: dict[bytes, list[Wanted]] = {}
     for one in wanted:
         by_pack.setdefault(one.place.pack, []).append(one)
+    turn = Lock()
     if len(by_pack) == 1:
         for pack, pieces in by_pack.items():
-            _open(store, pack, pieces, damaged)
+            _open(store, pack, pieces, damaged, turn)
         return
     with ThreadPoolExecutor(WORKERS, "lofty-fetch") as pool:
-        jobs = [pool.submit(_open, store, pack, pieces, damaged) for pack, pieces in by_pack.items()]
+        jobs = [pool.submit(_open, store, pack, pieces, damaged, turn) for pack, pieces in by_pack.items()]
         try:
             for job in jobs:
                 job.result()
@@ -181,7 +183,10 @@ def fetch(store: Store, wanted: Iterable[Wanted], damaged: Callable[[Wanted, str
             raise
 
 
-def _open(store: Store, pack: bytes, wanted: list[Wanted], damaged: Callable[[Wanted, str], None]) -> None:
+Damage = Callable[[Wanted, str], None]
+
+
+def _open(store: Store, pack: bytes, wanted: list[Wanted], damaged: Damage, turn: Lock) -> None:
     frames: dict[tuple[int, int, bool], list[Wanted]] = {}
     for one in wanted:
         place = one.place
@@ -203,7 +208,7 @@ def _open(store: Store, pack: bytes, wanted: list[Wanted], damaged: Callable[[Wa
                 damaged(one, f"pack {pack.hex()[:12]} is cut short")
             continue
         for span, raw in zip(group, parts, strict=True):
-            _give(raw, frames[span], pack, damaged)
+            _give(raw, frames[span], pack, damaged, turn)
 
 
 def _groups(spans: list[tuple[int, int, bool]]) -> list[list[tuple[int, int, bool]]]:
@@ -219,11 +224,17 @@ def _groups(spans: list[tuple[int, int, bool]]) -> list[list[tuple[int, int, boo
     return groups
 
 
-def _give(raw: bytes, wanted: list[Wanted], pack: bytes, damaged: Callable[[Wanted, str], None]) -> None:
+def _give(raw: bytes, wanted: list[Wanted], pack: bytes, damaged: Damage, turn: Lock) -> None:
     try:
         content = memoryview(expand(raw, 2 * PACK) if wanted[0].place.packed else raw)
     except Damaged:
         content = memoryview(b"")
+    # Many small pieces are work for the interpreter: threads would only take turns at it, one by one.
+    with turn if len(wanted) > 1 else nullcontext():
+        _hand_out(content, wanted, pack, damaged)
+
+
+def _hand_out(content: memoryview, wanted: list[Wanted], pack: bytes, damaged: Damage) -> None:
     for one in wanted:
         piece = content[one.place.start : one.place.start + one.size]
         if len(piece) != one.size or digest(piece) != one.name:

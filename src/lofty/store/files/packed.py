@@ -79,11 +79,13 @@ class Packed:
             self._sweeps = sweeps
         self._sent = {name: place for name, place in self._sent.items() if key_of(place.pack) not in garbage}
 
+        somewhere = bool(state.count())
+
         def known(name: bytes) -> Place | None:
             if (place := self._sent.get(name)) is not None:
                 return place
             # Only what the newest version holds is sure to stay.
-            row = state.place(name)
+            row = state.place(name) if somewhere else None
             return row.places[0] if row is not None and row.path not in pending else None
 
         return _Outbox(Packer(self.versions.store, known, moved, garbage), self._sent, state, pending)

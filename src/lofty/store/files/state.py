@@ -93,6 +93,7 @@ class State:
         return db
 
     def __enter__(self) -> State:
+        self._db.execute("BEGIN")  # one view for many small questions, which locks the file once
         return self
 
     def __exit__(
@@ -174,6 +175,8 @@ class State:
         content of what was read here, not agreed on; `gone`: nothing is here any more, nor was it agreed that it
         should go; `pending` replaces what is to be taken over later."""
         db = self._db
+        if db.in_transaction:
+            db.execute("COMMIT")
         db.execute("BEGIN IMMEDIATE")
         try:
             for key, value in (meta or {}).items():

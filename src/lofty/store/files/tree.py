@@ -96,11 +96,11 @@ PART = f"{OWN}-part-"
 
 def is_own(name: str) -> bool:
     """Whether a name is lofty's own, or git's: such never go along."""
-    return name.startswith(".") and bool(_REFUSED.search(seen_as(name)))
+    return _REFUSED.search(seen_as(name)) is not None
 
 
 _REFUSED = re.compile(
-    rf"(^|/)(\.{{0,2}}|\.git|{re.escape(OWN)}(-lock|-part-[^/]*)?)(/|$)|\0", re.IGNORECASE | re.DOTALL
+    rf"(^|/)(\.{{0,2}}|\.git|{re.escape(OWN)}(-lock|-part-[^/]*)?)(/|\Z)|\0", re.IGNORECASE | re.DOTALL
 )
 """Paths that no honest side sends: what leaves the directory, what brings programs along, what is lofty's own."""
 

@@ -47,9 +47,10 @@ class Writer:
     def __init__(self, root: Path, *, executables: bool = True) -> None:
         """`executables`: whether the store knows which files are; where it does not, those here stay as they are."""
         self._root, self._executables = os.fspath(root), executables
-        self._folders: set[str] = set()
-        self._parts = count()
-        self._lock, self._one = threading.Lock(), threading.Lock()
+        self._folders: set[str] = {""}
+        """Known to be real folders."""
+        self._parts, self._mark = count(), f"{PART}{os.getpid()}-"
+        self._lock = threading.Lock()
         self.done = Written()
         self._full: OSError | None = None
 
@@ -143,9 +144,7 @@ class Writer:
 
     def whole(self, path: str, take: Take, content: memoryview) -> None:
         """Write a file of one piece."""
-
-        # One at a time: small writes are work for the interpreter, and threads would only take turns at it.
-        with self._one, self.part(path, take) or nullcontext() as part:
+        with self.part(path, take) or nullcontext() as part:
             if part is not None:
                 part.write(0, content)
                 part.finish()
@@ -188,6 +187,8 @@ class Writer:
     def _safe(self, path: str, *, make: bool = True) -> bool:
         """Whether a path lies in real folders below the root, made where they are missing: a link in its place would
         lead elsewhere."""
+        if path.rpartition("/")[0] in self._folders:
+            return True
         missing: list[str] = []
         for upper in above(path):
             if upper in self._folders:
@@ -224,7 +225,7 @@ class Writer:
 
     def _part_name(self, path: str) -> str:
         folder = path.rpartition("/")[0]
-        return self._at(f"{folder}/" * bool(folder) + f"{PART}{os.getpid()}-{next(self._parts)}")
+        return f"{self._root}/{folder}{'/' * bool(folder)}{self._mark}{next(self._parts)}"
 
     def _link_part(self, path: str, file: File) -> str:
         name = self._part_name(path)
