@@ -33,7 +33,8 @@ while True:
         if chance.random() < 0.15 and path.exists():
             path.unlink()
         else:
-            path.write_bytes(os.urandom(chance.choice([0, 10, 5000, 300_000, 9_000_000 if chance.random() < 0.1 else 70])))
+            large = 9_000_000 if chance.random() < 0.1 else 70
+            path.write_bytes(os.urandom(chance.choice([0, 10, 5000, 300_000, large])))
     files.folder(root, Store(url), memory, side="a").sync(force=True)
     print("published", flush=True)
 """
@@ -73,7 +74,7 @@ def test_every_head_restores_whatever_was_killed(tmp_path: Path) -> None:
     last = versions.look()
     assert last is not None
     assert whole(store, last.head.version) == contents(root)
-    assert not [path for path in root.rglob(".lofty-*")]
+    assert not list(root.rglob(".lofty-*"))
 
 
 def whole(store: Store, name: str) -> dict[str, bytes]:
