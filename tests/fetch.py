@@ -22,7 +22,7 @@ def main() -> None:
     """Make or refresh the cache; quick when nothing has changed."""
     os.environ["UV_CACHE_DIR"] = str(CACHE / "uv")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    from lofty.agent import environment
+    from lofty.agent import environment, recipe
     from lofty.agent.uv import find_uv
 
     lock = ROOT / "src/lofty/jupyter/requirements.lock"
@@ -41,6 +41,10 @@ def main() -> None:
             )
             install: list[str | Path] = [find_uv(), "pip", "install", "-q", "--python", target / "bin" / "python"]
             subprocess.run([*install, *packages], check=True, cwd=ROOT)
+        # A folder that names no packages is held to the versions of the lock, which are not always the newest.
+        held = recipe.constraints(lock, Path(scratch))
+        subprocess.run([find_uv(), "venv", "-q", "--clear", "--python", sys.executable, target], check=True)
+        subprocess.run([*install, *FOR_TESTS[0], "-c", held], check=True, cwd=ROOT)
     fetch_azurite()
 
 

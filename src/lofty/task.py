@@ -28,7 +28,8 @@ from .store.records import Records
 if TYPE_CHECKING:
     from .store.files.history import Version
     from .store.files.merge import Mode
-    from .store.files.sync import Folder, Moved, Report
+    from .store.files.report import Moved, Report
+    from .store.files.sync import Folder
 
 
 class Context(Protocol):
@@ -240,7 +241,7 @@ class Task:
         self, source: str | os.PathLike[str] | None = None, *, progress: Progress = silent, force: bool = False
     ) -> Report:
         """Send what was changed here; what was changed there too is kept, ours put beside."""
-        from .store.files.sync import Report
+        from .store.files.report import Report
 
         if self.in_place:
             return Report()
@@ -248,7 +249,7 @@ class Task:
 
     def _bring(self, mode: Mode, to: Where, progress: Progress, *, force: bool) -> Report:
         from .store import repository
-        from .store.files.sync import Report
+        from .store.files.report import Report
 
         if self.in_place:
             return Report()
@@ -355,7 +356,7 @@ class Task:
     ) -> Report:
         """Bring back what there is to bring, and remove everything. The store is kept when that fails, unless
         `discard`."""
-        from .store.files.sync import Report
+        from .store.files.report import Report
 
         if discard:
             with suppress(LoftyError):  # what cannot be stopped in good order is removed all the same

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lofty.errors import LoftyError
 from lofty.store.files.merge import Mode
-from lofty.store.files.sync import Report
+from lofty.store.files.report import Report
 from lofty.store.files.version import Head, Versions, named
 
 from .sides import Killed, Side, Tree, World, at, name_of, newest

@@ -14,7 +14,7 @@ from ..model.spec import TaskSpec
 from ..store import files, repository
 from ..store.base import Store
 from ..store.files.live import CLOUD, HERE, Live
-from ..store.files.sync import Moved, Report
+from ..store.files.report import Moved, Report
 from .order import Order
 
 SIDE = "machine"

@@ -11,7 +11,7 @@ from . import options
 from .output import Progress, data, document, facts, say
 
 if TYPE_CHECKING:
-    from ..store.files.sync import Report
+    from ..store.files.report import Report
     from ..task import Task
 
 

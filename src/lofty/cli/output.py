@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from ..api import Step, Task
-    from ..store.files.sync import Moved
+    from ..store.files.report import Moved
 
 STAGES = {
     "create": "preparing",

@@ -13,7 +13,8 @@ from .output import Progress, data, document, say
 from .transfers import code_of, report_as_json, tell
 
 if TYPE_CHECKING:
-    from ..store.files.sync import Folder, Moved, Report
+    from ..store.files.report import Moved, Report
+    from ..store.files.sync import Folder
 
 TIDY_EVERY = 50
 """Versions after which what no version needs any more is looked for."""

@@ -10,7 +10,7 @@ from ..model.units import size
 from .output import say
 
 if TYPE_CHECKING:
-    from ..store.files.sync import Report
+    from ..store.files.report import Report
 
 
 def tell(report: Report) -> None:

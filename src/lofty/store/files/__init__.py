@@ -18,7 +18,8 @@ from pathlib import Path
 from ..base import Store
 from .packed import Packed
 from .plain import Plain
-from .sync import Folder, Kept, Moved, Report, Watcher
+from .report import Kept, Moved, Report
+from .sync import Folder, Watcher
 
 
 def memory_of(folder: Path, root: Path, url: str) -> Path:

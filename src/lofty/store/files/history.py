@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from ...errors import NotFound, StoreError
+from ...errors import NotFound
 from .merge import beside
 from .packed import Packed
 from .read import Changing, describe
+from .report import Kept, Report
 from .state import State, look_of
-from .sync import Folder, Kept, Report
 from .tree import File, Row, decode, shown
 from .version import Manifest, Past, Versions, named
 from .write import Take, Writer
@@ -161,6 +161,3 @@ def _is_kept(memory: State | None, path: bytes, look: bytes | None, here: File |
         return False
     seen = memory.get(path)
     return seen.file is not None and (seen.file == here or (seen.look == look and seen.here is None))
-
-
-__all__ = ["Folder", "StoreError", "Version", "find", "is_in", "restore", "versions"]

@@ -13,7 +13,8 @@ import msgspec
 
 from ...errors import LoftyError
 from .ignore import Rules
-from .sync import Folder, Report
+from .report import Report
+from .sync import Folder
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
