@@ -149,7 +149,7 @@ def stays(path: str, link: str) -> bool:
     parts = PurePosixPath(link).parts
     ups = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
     return (
-        bool(parts)
+        bool(link)
         and "\0" not in link
         and not link.startswith("/")
         and ".." not in parts[ups:]
