@@ -126,6 +126,7 @@ class Side:
 
     def restart(self, **options: Any) -> None:
         """Another process."""
+        write._LIFE = f"{next(_numbers)}-"
         self.tap = Tap()
         self.store = Tapped(self.url, self.tap, self._heads)
         self.folder = Folder(self.root, Packed(self.store), self.state, side=self.name, **options)
@@ -223,7 +224,6 @@ class World:
         self.url = f"memory://world-{os.getpid()}-{next(_numbers)}"
         self.heads: list[bytes] = []
         self.store = Store(self.url)
-        self.sides = [Side(self.place, self.url, name, self.heads) for name in names]
         self.running: Tap | None = None
         """Whose file operations are counted."""
         self.writing = threading.RLock()
@@ -234,8 +234,10 @@ class World:
             setattr(operations, name, self._tapped(getattr(os, name)))
         self._patch.setattr(write, "os", operations)
         self._patch.setattr(write, "_alive", lambda _pid: False)
+        self._patch.setattr(write, "_LIFE", write._LIFE)
         self._patch.setattr(sync, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=_at_once))
         self._patch.setattr(State, "write", self._tapped(State.write))
+        self.sides = [Side(self.place, self.url, name, self.heads) for name in names]
         put = write.Writer._put
         self._patch.setattr(write.Writer, "_put", self._alone(put))
 

@@ -12,7 +12,7 @@ import msgspec
 
 from .ignore import Rules
 from .state import Glance, State, look_of
-from .tree import PART, above, beneath, decode, encode, folded, is_own, stays
+from .tree import DEEPEST, PART, above, beneath, decode, encode, folded, is_own, stays
 
 Found = tuple[bytes, os.stat_result | None]
 """A path and how it looks; None for a folder with nothing in it."""
@@ -110,8 +110,11 @@ class _Walk:
             folder = entry.is_dir(follow_symlinks=False)
             if self.leave(path, folder=folder):
                 continue
-            if folder:
+            if folder and path.count("/") < DEEPEST:
                 result.append((encode(path) + b"/", path, None))
+                continue
+            if folder:
+                self.found.skipped[f"{path}/"] = "lies too deep"
                 continue
             try:
                 seen = entry.stat(follow_symlinks=False)

@@ -105,6 +105,8 @@ _REFUSED = re.compile(
 """Paths that no honest side sends: what leaves the directory, what brings programs along, what is lofty's own."""
 
 
+DEEPEST = 200
+"""Folders in one another; deeper ones do not go along."""
 _INVISIBLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
@@ -118,7 +120,8 @@ def check_row(row: Row, *, plain: bool = False, windows: bool = os.name == "nt")
     is never sent, and its numbers can be true. `plain`: the content may be unknown."""
     path = row.name
     bare = path.removesuffix("/")
-    if _REFUSED.search(seen_as(bare)) or len(row.path) > 4096 or (windows and _foreign(bare)):
+    far = len(row.path) > 4096 or bare.count("/") > DEEPEST
+    if far or _REFUSED.search(seen_as(bare)) or (windows and _foreign(bare)):
         raise StoreError(f"the store names the path {path!r}: refused", hint="lofty history, lofty restore --at WHEN")
     file = row.file
     if file is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 import threading
 import time
@@ -19,6 +20,8 @@ from ...errors import LoftyError
 from .state import look_of
 from .tree import PART, PIECE, File, Row, above, decode, folded
 
+_LIFE = f"{secrets.token_hex(4)}-"
+"""Of this process: another may have had its number before, and always has where every process is number 1."""
 _ZEROS = memoryview(bytes(PIECE))
 
 
@@ -49,7 +52,7 @@ class Writer:
         self._root, self._executables = os.fspath(root), executables
         self._folders: set[str] = {""}
         """Known to be real folders."""
-        self._parts, self._mark = count(), f"{PART}{os.getpid()}-"
+        self._parts, self._mark = count(), f"{PART}{os.getpid()}-{_LIFE}"
         self._lock = threading.Lock()
         self.done = Written()
         self._full: OSError | None = None
@@ -239,6 +242,7 @@ class Writer:
             return
         there = self._at(path)
         try:
+            made = os.lstat(part)
             if take.look is None:
                 self._put_new(part, there)
             elif self._look(path) == take.look:
@@ -246,13 +250,13 @@ class Writer:
             else:
                 self.done.failed[path] = "was changed meanwhile"
                 return
-            self.done.looks[path] = self._look(path)
+            self.done.looks[path] = _look_since(made, there)
         except FileExistsError:
             self.done.failed[path] = "something is in its place"
         except IsADirectoryError:
             self.done.failed[path] = "a folder is in its place"
         finally:
-            if path in self.done.failed:
+            if path not in self.done.looks:
                 _unlink(part)
 
     def _put_new(self, part: str, there: str) -> None:
@@ -266,6 +270,15 @@ class Writer:
             os.rename(part, there)  # a file system without hard links
         else:
             os.unlink(part)  # before anybody looks: this changes a time of the file
+
+
+def _look_since(made: os.stat_result, there: str) -> bytes | None:
+    """How a file looks that was put there; None where somebody was at it since: then it is to be read again."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        seen = os.lstat(there)
+        if all(getattr(made, what) == getattr(seen, what) for what in ("st_ino", "st_size", "st_mtime_ns", "st_mode")):
+            return look_of(seen)
+    return None
 
 
 def _unlink(path: str) -> None:
@@ -313,11 +326,13 @@ class Part:
         self._writer._guarded(self._path, self._finish)
 
     def _write(self, number: int, content: memoryview) -> None:
+        if self._fd < 0:
+            return
         offset = number * PIECE
         if content == _ZEROS[: len(content)]:
             os.ftruncate(self._fd, self._size)
             return  # a hole, as it may have been at the other side
-        while content and self._fd >= 0:
+        while content:
             written = os.pwrite(self._fd, content, offset)
             content, offset = content[written:], offset + written
 
@@ -334,9 +349,10 @@ class Part:
 def clear_parts(root: Path, parts: Sequence[str]) -> None:
     """Remove what killed transfers left; what a living process works on stays."""
     for path in parts:
-        pid = path.rpartition(PART)[2].partition("-")[0]
+        pid, _, life = path.rpartition(PART)[2].partition("-")
+        ours = pid == str(os.getpid())
         with suppress(OSError):
-            if not (pid.isdigit() and _alive(int(pid))):
+            if not (pid.isdigit() and (life.startswith(_LIFE) if ours else _alive(int(pid)))):
                 (root / path).unlink()
 
 
