@@ -1,8 +1,10 @@
-"""What goes along: git's rules as git itself reads them, and lofty's own."""
+"""Which paths go along: git's rules as git reads them, lofty's defaults, and who is stronger than whom."""
 
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,155 +16,358 @@ from hypothesis import strategies as st
 from lofty.errors import SpecError
 from lofty.store.files.ignore import Rules, from_predecessor
 
-ENVIRON = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
 
-names = st.sampled_from(["a", "b", "a.txt", "b.log", "ab", "x y", "#h", "!n", "d", "e"])
-paths = st.lists(names, min_size=1, max_size=4).map("/".join)
-words = st.sampled_from(
-    ["a", "b", "*", "**", "?", "a*", "*.txt", "*.log", "[ab]", "[!a]", "x y", r"\#h", r"\!n", "d", "e", "a?"]
+def put(root: Path, **files: str) -> Path:
+    """Write files: `a__b` is `a/b`, and `_gitignore` the ignore file of its folder."""
+    for name, text in files.items():
+        path = root.joinpath(*name.replace("_gitignore", ".gitignore").replace("_lofty", ".loftyignore").split("__"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+EXAMPLES = int(os.environ.get("N", "400"))
+
+
+# --- what git says --------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(
+    ["a", "b", "ab", "aab", "a.b", "b1", "a b", "a ", " a", "#a", "!a", "[a]", "a-b", "é", "*", "a\\b"]
 )
-patterns = st.builds(
-    lambda no, lead, parts, tail: no + lead + "/".join(parts) + tail,
-    st.sampled_from(["", "", "", "!"]),
-    st.sampled_from(["", "", "/"]),
-    st.lists(words, min_size=1, max_size=3),
-    st.sampled_from(["", "", "/", " ", "/**"]),
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
+WORDS = st.sampled_from(
+    ["a", "b", "a", "b", "ab", "1", "é", ".", "-", "*", "*", "**", "**", "?", "/", "/", "/", "[ab]", "[!a]",
+     "[^b]", "[a-c]", "[b-a]", "[[:alpha:]]", "[[:digit:]é]", "[[:no:]]", "[]a]", "[a/b]", "[!]", "]", "[",
+     "\\*", "\\a", "\\[", "\\", "[a\\]]", "[\\a-b]", "[-a]", "[a-]", "[[:]", "***", "#", "!", "\\#", "\\!",
+     "\\\\", "**/", "/**", "a/", "\t", "\r", "\\/"]
+)  # fmt: skip
+LINES = st.builds(
+    lambda sign, words, end: sign + "".join(words) + end,
+    st.sampled_from(["", "", "", "!", "/", "!/", "#", "\\!"]),
+    st.lists(WORDS, min_size=1, max_size=6),
+    st.sampled_from(["", "", "", "/", " ", "\\ ", "\\  ", "\r", "/*", "/**"]),
 )
-files = st.lists(patterns, min_size=1, max_size=5)
+CONTENTS = st.lists(LINES, min_size=1, max_size=5).flatmap(
+    lambda lines: st.sampled_from(["\n", "\r\n"]).map(lambda end: end.join(lines))
+)
 
 
-def ignored_by_git(root: Path, wanted: list[str]) -> set[str]:
-    words = ["git", "check-ignore", "--no-index", "--stdin", "-z"]
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all trees: only its settings are read."""
+    where = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "-q", "--bare", "--template=", where], check=True)
+    return where
+
+
+def ignored(repository: Path, tree: Path, paths: list[str]) -> set[str]:
+    """What git leaves out."""
+    environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", "--git-dir", str(repository), "--work-tree", str(tree), "-c", "core.bare=false"]
     done = subprocess.run(
-        words, cwd=root, env=ENVIRON, input="\0".join(wanted).encode(), capture_output=True, check=False
+        [*command, "check-ignore", "--no-index", "-z", "-v", "-n", "--stdin"],
+        input="\0".join(paths).encode(),
+        capture_output=True,
+        cwd=tree,
+        env=environ,
     )
     assert done.returncode in (0, 1), done.stderr
-    return {path for path in done.stdout.decode().split("\0") if path}
+    fields = done.stdout.decode().split("\0")[:-1]
+    return {
+        path
+        for source, rule, path in zip(fields[::4], fields[2::4], fields[3::4], strict=True)
+        if source and not rule.startswith("!")
+    }
 
 
-@settings(
-    max_examples=120, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    tree=st.lists(paths, min_size=1, max_size=12, unique=True),
-    top=files,
-    nested=st.dictionaries(names, files, max_size=2),
-)
-def test_rules_are_read_as_git_reads_them(
-    tmp_path_factory: pytest.TempPathFactory, tree: list[str], top: list[str], nested: dict[str, list[str]]
+def everything(tree: Path) -> list[str]:
+    return sorted(str(path.relative_to(tree)) for path in tree.rglob("*") if path.name != ".gitignore")
+
+
+def grow(tree: Path, paths: list[str], rules: dict[str, str]) -> None:
+    for path in paths:
+        here = tree / path
+        if not any(up.is_file() for up in here.parents) and not here.exists():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            here.touch()
+    for folder, text in rules.items():
+        if (tree / folder).is_dir():
+            (tree / folder / ".gitignore").write_bytes(text.encode())
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_git_agrees_on_every_path(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    root = tmp_path_factory.mktemp("tree")
-    subprocess.run(["git", "init", "-q"], cwd=root, env=ENVIRON, check=True)
-    for path in tree:
-        try:
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).touch()
-        except OSError:
-            continue  # a file is in the way
-    (root / ".gitignore").write_text("\n".join(top) + "\n")
-    for folder, lines in nested.items():
-        if (root / folder).is_dir():
-            (root / folder / ".gitignore").write_text("\n".join(lines) + "\n")
-    there = [path for path in root.rglob("*") if ".git" not in path.relative_to(root).parts]
-    wanted = {str(path.relative_to(root)): path.is_dir() for path in there}
-    expected = ignored_by_git(root, list(wanted))
-    rules = Rules(root)
-    ours = {path for path, folder in wanted.items() if rules.excluded(path, folder=folder)}
-    shown = {str(path.relative_to(root)): path.read_text() for path in root.rglob(".gitignore")}
-    assert ours == expected, shown
+    tree = tmp_path_factory.mktemp("tree")
+    paths = data.draw(st.lists(PATHS, min_size=3, max_size=10))
+    folders = sorted({path[:at] for path in paths for at, char in enumerate(path) if char == "/"})
+    rules = {"": data.draw(CONTENTS)}
+    if folders:
+        rules |= data.draw(st.dictionaries(st.sampled_from(folders), CONTENTS, max_size=2))
+    grow(tree, paths, rules)
+    paths = everything(tree)
+    asked = data.draw(st.permutations(paths))  # a walk asks in order, others do not
+    found = Rules(tree)
+    assert {path for path in asked if found.excluded(path, folder=(tree / path).is_dir())} == ignored(
+        repository, tree, paths
+    )
 
+
+def test_a_hostile_pattern_does_not_take_for_ever(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*a*a*a*a*a*a*a*a*a*a*b\n" + "**/a/" * 12 + "b\n")
+    rules = Rules(tmp_path)
+    start = time.monotonic()
+    assert rules.excluded("a" * 250, folder=False) is None
+    assert rules.excluded("a/" * 1500 + "a", folder=False) is None
+    assert time.monotonic() - start < 3
+
+
+# --- lofty's defaults -----------------------------------------------------------------------------------------
 
 LEFT_OUT = {
-    "secret": [".env", ".env.local", "a/.env", "key.pem", "server.key", "id_rsa", "id_ed25519_work", ".netrc",
-               ".pypirc", "credentials.json", ".aws/credentials", ".ssh/config",
-               "service-account.json", ".git-credentials"],
-    "environment": [".venv/bin/python", "venv/x", "sub/.venv/x"],
-    "cache": ["__pycache__/a.pyc", "a.pyc", "node_modules/x/y", ".ipynb_checkpoints/a", ".DS_Store", ".mypy_cache/x"],
-    "state": [".terraform/x", "terraform.tfstate", "terraform.tfstate.backup"],
-    "own": [".git/config", "sub/.git", ".GIT/x", ".lofty-part-1-2", ".lofty/x"],
-}  # fmt: skip
-GOES = [".env.example", "id_rsa.pub", ".terraform.lock.hcl", "environment.yml", "keys.py", "data/x.csv", ".gitignore",
-        ".loftyignore", "secret.txt", "venv.md", "gcloud", "cache/x", ".github/x.yml", "lofty.toml"]  # fmt: skip
+    "secret": ".env .env.local .ENV .envrc x.pem server.KEY a.p12 a.pfx a.kdbx id_rsa id_rsa.bak id_ed25519 "
+    "id_ecdsa_sk id_dsa .netrc _netrc .pypirc .npmrc .pgpass .git-credentials credentials.json "
+    "client_secret_1.json service-account.json service_account_x.json .aws/config "
+    ".ssh/known_hosts .gnupg/x .kube/config .azure/x .config/gcloud/x .docker/config.json",
+    "environment": ".venv/bin/python venv/x .conda/x env3/conda-meta/history named/bin/python",
+    "cache": "node_modules/a/b.js __pycache__/a.txt a.pyc .ipynb_checkpoints/x .mypy_cache/x .ruff_cache/x .tox/x "
+    ".pytest_cache/x .nox/x .cache/x .DS_Store Thumbs.db",
+    "state": ".terraform/x terraform.tfstate terraform.tfstate.backup x.tfstate.d/y",
+    "own": ".git/config .git sub/.git .lofty/x .lofty .lofty-part-1 .lofty-part-1/x",
+}
+ALONG = (
+    ".env.example .env.sample .env.template env/x id_rsa.pub id_ed25519.pub key pem my_credentials.csv gcloud/x "
+    "venv.txt credentials_study.json secrets.csv .terraform.lock.hcl main.tf tfstate.txt .gitignore "
+    ".loftyignore .github/x .config/x cache/x README.md data.json client.json .gitattributes keys.csv venv .lofty.toml"
+)
 
 
-@pytest.mark.parametrize(("why", "path"), [(why, path) for why, some in LEFT_OUT.items() for path in some])
-def test_what_is_left_out_and_why(tmp_path: Path, why: str, path: str) -> None:
-    assert Rules(tmp_path).excluded(path, folder=False) == why
-
-
-@pytest.mark.parametrize("path", GOES)
-def test_what_goes_along(tmp_path: Path, path: str) -> None:
-    assert Rules(tmp_path).excluded(path, folder=False) is None
-
-
-def test_an_environment_is_known_by_what_is_in_it(tmp_path: Path) -> None:
-    (tmp_path / "my-env").mkdir()
-    (tmp_path / "my-env/pyvenv.cfg").touch()
-    assert Rules(tmp_path).excluded("my-env", folder=True) == "environment"
-    assert Rules(tmp_path).excluded("my-env/lib/x", folder=False) == "environment"
-
-
-def test_the_stronger_rule_decides(tmp_path: Path) -> None:
-    (tmp_path / ".gitignore").write_text("data/\n*.log\nbuild\n!.env\n")
-    (tmp_path / ".loftyignore").write_text("!data/\n!keys.pem\nbuild\nscratch\n")
-    rules = Rules(tmp_path, exclude=["*.csv", "!scratch"], include=["build/out/result.ipynb", ".git/x"])
-    expected = {
-        "data": None, "data/x": None, "data/x.csv": "rule", "a.log": "rule", "keys.pem": None, ".env": "secret",
-        "scratch": None, "build/other": "rule", "build/out/result.ipynb": None, ".git/x": "own",
-    }  # fmt: skip
-    assert {path: rules.excluded(path, folder=path in ("data", "scratch")) for path in expected} == expected
-    machine = Rules(tmp_path, git=False)
-    assert machine.excluded("a.log", folder=False) is None, "what a machine makes under such a name comes back"
-    assert machine.excluded("scratch", folder=False) == "rule"
-
-
-def test_odd_ignore_files_hurt_nobody(tmp_path: Path) -> None:
-    (tmp_path / ".gitignore").write_bytes(b"\xff\xfe*.log\n[\na\\\n!\n*.txt\n")
-    assert Rules(tmp_path).excluded("a.txt", folder=False) == "rule"
-    (tmp_path / ".loftyignore").symlink_to("/etc/passwd")
-    assert Rules(tmp_path).excluded("a.md", folder=False) is None
-    (tmp_path / "d").mkdir()
-    (tmp_path / "d/.gitignore").mkdir()
-    assert Rules(tmp_path).excluded("d/a.md", folder=False) is None
-    assert Rules(tmp_path / "nowhere").excluded("a", folder=False) is None
-
-
-def test_a_hundred_thousand_names_are_judged_quickly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("above", ["", "deep/er/"])
+def test_what_is_left_out_without_a_rule(tmp_path: Path, above: str) -> None:
+    put(tmp_path, named__pyvenv_cfg="")
+    (tmp_path / above / "named").mkdir(parents=True, exist_ok=True)
+    (tmp_path / above / "named" / "pyvenv.cfg").touch()
     rules = Rules(tmp_path)
-    began = time.process_time()
-    for folder in range(1000):
-        for name in range(100):
-            rules.excluded(f"d{folder}/f{name}.txt", folder=False)
-    assert time.process_time() - began < 5, "measured: 0.08 s; a minute would mean that something is asked each time"
+    for why, paths in LEFT_OUT.items():
+        for path in paths.split():
+            assert rules.excluded(above + path, folder=False) == why, path
+    for path in ALONG.split():
+        assert rules.excluded(above + path, folder=False) is None, path
+
+
+def test_the_folder_itself_may_be_an_environment(tmp_path: Path) -> None:
+    put(tmp_path, **{"pyvenv.cfg": "", "train.py": ""})
+    assert Rules(tmp_path).excluded("train.py", folder=False) is None
+
+
+# --- who is stronger than whom --------------------------------------------------------------------------------
+
+
+def why(root: Path, path: str, *, exclude: tuple[str, ...] = (), include: tuple[str, ...] = ()) -> str | None:
+    return Rules(root, exclude, include).excluded(path.rstrip("/"), folder=path.endswith("/"))
+
+
+def test_loftyignore_brings_back_what_git_leaves_out(tmp_path: Path) -> None:
+    put(tmp_path, _gitignore="data/\n*.bin\n", _lofty="!data/\n")
+    assert why(tmp_path, "data/x.csv") is None
+    assert why(tmp_path, "data/x.bin") == "rule"
+    assert why(tmp_path, "x.bin") == "rule"
+
+
+def test_deeper_wins_within_a_kind_and_loftyignore_over_any_gitignore(tmp_path: Path) -> None:
+    put(tmp_path, _gitignore="*.log\n", sub___gitignore="!*.log\n")
+    assert (why(tmp_path, "a.log"), why(tmp_path, "sub/a.log")) == ("rule", None)
+    put(tmp_path, _lofty="*.log\n")
+    assert why(tmp_path, "sub/a.log") == "rule"
+    put(tmp_path, sub___lofty="!*.log\n")
+    assert why(tmp_path, "sub/a.log") is None
+
+
+def test_exclude_is_stronger_than_any_file_and_may_lift_too(tmp_path: Path) -> None:
+    put(tmp_path, _lofty="!keep\n", _gitignore="out\n")
+    assert why(tmp_path, "keep", exclude=("keep",)) == "rule"
+    assert why(tmp_path, "out", exclude=("!out",)) is None
+    assert why(tmp_path, "sub/keep", exclude=("/keep",)) is None
+    assert why(tmp_path, "#x", exclude=("#x",)) == "rule"  # no comment: nobody comments a command line
+
+
+def test_only_loftyignore_lifts_a_default(tmp_path: Path) -> None:
+    put(tmp_path, _gitignore="*\n!*/\n!*.py\n!.env\n")
+    assert why(tmp_path, ".env") == "secret"
+    assert why(tmp_path, ".venv/x.py") == "environment"
+    put(tmp_path, _lofty="!.env\n!/.venv/\n!*.pem\n!.git\n")
+    assert why(tmp_path, ".env") is None
+    assert why(tmp_path, ".venv/x.py") is None
+    assert why(tmp_path, "test.pem") is None
+    assert why(tmp_path, ".git/config") == "own"
+
+
+def test_what_has_to_go_along_does(tmp_path: Path) -> None:
+    put(tmp_path, _gitignore="out/\n*.csv\n", out__x="")
+    include = ("out/deep/result.csv", "made", ".git/x", ".venv/keep.txt")
+    assert why(tmp_path, "out/deep/result.csv", exclude=("out",), include=include) is None
+    assert why(tmp_path, "out/", include=include) is None
+    assert why(tmp_path, "out/deep/", include=include) is None
+    assert why(tmp_path, "out/deep/other.csv", include=include) == "rule"
+    assert why(tmp_path, "out/other/", include=include) == "rule"
+    assert why(tmp_path, ".venv/keep.txt", include=include) is None
+    assert why(tmp_path, ".venv/other", include=include) == "environment"
+    assert why(tmp_path, ".git/x", include=include) == "own"
+    assert why(tmp_path, ".git/", include=include) == "own"
+
+
+def test_a_folder_that_has_to_go_along_brings_what_is_in_it_but_no_secret(tmp_path: Path) -> None:
+    put(tmp_path, _gitignore="results/\n*.csv\n")
+    include = ("results",)
+    assert why(tmp_path, "results/", include=include) is None
+    assert why(tmp_path, "results/deep/x.csv", include=include) is None
+    assert why(tmp_path, "results/.env", include=include) == "secret"
+    assert why(tmp_path, "x.csv", include=include) == "rule"
+
+
+# --- files that are no rules ----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_read_is_said_and_no_rule(tmp_path: Path) -> None:
+    put(tmp_path, _lofty="*.log\n", **{"utf16__x": "", "link__x": "", "folder__.gitignore__x": "", "fifo__x": ""})
+    (tmp_path / "utf16" / ".gitignore").write_bytes("*.txt\n".encode("utf-16"))
+    (tmp_path / "link" / ".gitignore").symlink_to("../.loftyignore")
+    os.mkfifo(tmp_path / "fifo" / ".gitignore")
+    put(tmp_path, _gitignore="a[b\n\\\nfine\n")
+    rules = Rules(tmp_path, exclude=("[[:none:]]",))
+    for folder in ("utf16", "link", "folder", "fifo"):
+        assert rules.excluded(f"{folder}/x.txt", folder=False) is None
+    assert rules.excluded("fine", folder=False) == "rule"
+    problems = "\n".join(rules.problems)
+    for where in ("utf16/.gitignore", "link/.gitignore", "fifo/.gitignore", "'a[b'", "'\\'", "--exclude: '[[:none:]]'"):
+        assert where in problems
+    assert "folder" not in problems
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_bytes(b"*.bin\nodd?\ncaf\xe9\n")
+    rules = Rules(tmp_path)
+    assert rules.excluded("x\udcff.bin", folder=False) == "rule"
+    assert rules.excluded("odd\udcff", folder=False) == "rule"
+    assert rules.excluded("caf\udce9", folder=False) == "rule"
+    assert rules.excluded("x\udcff", folder=False) is None
+
+
+def test_the_mark_that_some_editors_begin_with_is_no_part_of_a_rule(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_bytes(b"\xef\xbb\xbf*.log\r\n")
+    assert why(tmp_path, "a.log") == "rule"
+
+
+# --- fingerprint ----------------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_follows_what_was_read(tmp_path: Path) -> None:
+    put(tmp_path, _gitignore="a\n", sub___gitignore="b\n")
+
+    def fingerprint(*enter: str, exclude: tuple[str, ...] = (), include: tuple[str, ...] = ()) -> str:
+        rules = Rules(tmp_path, exclude, include)
+        for path in enter:
+            rules.excluded(path, folder=False)
+        return rules.fingerprint
+
+    whole = fingerprint("sub/x")
+    assert fingerprint("sub/y", "x") == whole
+    assert len({whole, fingerprint(), fingerprint("sub/x", exclude=("a",)), fingerprint("sub/x", include=("a",))}) == 4
+    put(tmp_path, sub___gitignore="c\n")
+    assert fingerprint("sub/x") != whole
+    put(tmp_path, sub___gitignore="b\n")
+    assert fingerprint("sub/x") == whole
+    put(tmp_path, sub___lofty="!b\n")
+    assert fingerprint("sub/x") != whole
+
+
+def test_rule_files() -> None:
+    assert [
+        name for name in (".gitignore", ".loftyignore", "gitignore", ".gitattributes") if Rules.is_rule_file(name)
+    ] == [
+        ".gitignore",
+        ".loftyignore",
+    ]
+
+
+# --- rules of the predecessor ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("items", "rules"),
     [
-        (["cache"], ["/cache"]),
-        (["/cache/"], ["/cache/"]),
         (["*.pyc"], ["/*.pyc"]),
-        (["**.pyc"], ["/**/*.pyc"]),
-        (["a/**"], ["/a/**"]),
-        (["{a,b}/c"], ["/a/c", "/b/c"]),
-        (["- *.log"], ["**/*.log"]),
-        (["+ /data/keep.csv", "- /data/**"], ["/data/**", "!/data/", "!/data/keep.csv"]),
-        ([], []),
+        (["**.pyc"], ["*.pyc"]),
+        ([".dvc/cache"], ["/.dvc/cache"]),
+        (["./results/tempfile"], ["/results/tempfile"]),
+        (["data/"], ["/data"]),
+        (["//data/"], ["/data"]),
+        (["data/**"], ["/data/"]),
+        (["a*b**"], ["/a*b*"]),
+        (["a**/b"], ["/a*/**/b"]),
+        (["a**b"], ["/a*b", "/a*/**/*b"]),
+        (["a/**/b"], ["/a/*/**/b"]),
+        (["{a,b}.{c,d{1,2}}"], ["/a.c", "/a.d1", "/a.d2", "/b.c", "/b.d1", "/b.d2"]),
+        (["- *.bak"], ["*.bak"]),
+        (["- a/b"], ["**/a/b"]),
+        (["- dir/"], ["dir/"]),
+        (["- /dir/**"], ["/dir/"]),
+        (["- #x"], ["\\#x"]),
+        (["a "], ["/a\\ "]),
+        (["[!a]x"], ["/[\\!a]x"]),
+        (["\\*x\\a"], ["/\\*xa"]),
+        (["a", "b"], ["/b", "/a"]),
+        (["+ /data/keep", "- /data/**"], ["/data/**", "!/data/**/", "!/data/keep"]),
+        (["+ *.csv", "- *"], ["*", "!*/", "!*.csv"]),
     ],
 )
-def test_the_predecessors_rules(items: list[str], rules: list[str], tmp_path: Path) -> None:
+def test_rules_of_the_predecessor(items: list[str], rules: list[str]) -> None:
     assert from_predecessor(items) == rules
-    Rules(tmp_path, exclude=rules)
 
 
-def test_the_predecessors_first_rule_decides(tmp_path: Path) -> None:
-    rules = Rules(tmp_path, exclude=from_predecessor(["+ /data/keep.csv", "- /data/**", "**.tmp"]))
-    expected = {"data/keep.csv": None, "data/other.csv": "rule", "x/a.tmp": "rule", "a.tmp": "rule", "a.txt": None}
-    assert {path: rules.excluded(path, folder=False) for path in expected} == expected
+PIECES = st.lists(
+    st.sampled_from([*"aabb", "*", "*", "**", "?", "/", "/", "{a,b*}", "[ab]", "[^a]"]), min_size=1, max_size=6
+)
+ITEMS = st.builds(
+    lambda sign, pieces: sign + "".join(pieces), st.sampled_from(["", "- ", "- /", "+ ", "+ /"]), PIECES
+).filter(lambda item: "***" not in item and "//" not in item and item.strip("+- /") != "")
+FILES = st.lists(st.sampled_from(["a", "b", "ab", "ba", "abb"]), min_size=1, max_size=4).map("/".join)
 
 
-@pytest.mark.parametrize("item", ["a**b**c", "{a,b", "+ ", "/"])
+def rclone_keeps(items: list[str], path: str) -> bool:
+    """As rclone decides about a file; but a rule that leaves a file out goes for a folder of that name too."""
+    parts = path.split("/")
+    above = ["/".join(parts[:end]) for end in range(1, len(parts))]
+    for item in items:
+        keep = item.startswith("+ ")
+        body = item[2:] if item[:2] in ("+ ", "- ") else posixpath.normpath("/" + item.lstrip("/"))
+        if keep and body.endswith("/"):
+            continue
+        body += "**" * body.endswith("/")
+        translated = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", ",": "|", "}": ")", "[^a]": "[^a/]"}
+        words = re.findall(r"\*+|\[[^]]*\]|.", body.removeprefix("/"))
+        regex = ("^" if body.startswith("/") else "(?:^|/)") + "".join(translated.get(word, word) for word in words)
+        if any(re.search(f"{regex}$", one) for one in [path, *above * (not keep)]):
+            return keep
+    return True
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=EXAMPLES)
+@given(st.lists(ITEMS, min_size=1, max_size=4), st.lists(FILES, min_size=1, max_size=6))
+def test_rclone_agrees(tmp_path: Path, items: list[str], paths: list[str]) -> None:
+    rules = Rules(tmp_path, from_predecessor(items))
+    assert not rules.problems
+    for path in paths:
+        assert (rules.excluded(path, folder=False) is None) == rclone_keeps(items, path), path
+
+
+@pytest.mark.parametrize(
+    "item", ["", "/", "- ", "a{b", "a}b", "{{a.*}}", "a[b", "x\\", "a***", "[[:alpha:]]", "a\nb", "{a,b}" * 12]
+)
 def test_what_has_no_counterpart_is_refused(item: str) -> None:
-    with pytest.raises(SpecError, match="exclude") as caught:
+    with pytest.raises(SpecError) as caught:
         from_predecessor([item])
+    assert item in str(caught.value)
     assert caught.value.hint

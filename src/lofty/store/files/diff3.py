@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
 
+MOST_WORK = 10_000_000
+"""Pairs of equal items: a few seconds."""
+
 
 def merge3(base: Sequence[T], ours: Sequence[T], theirs: Sequence[T]) -> list[T] | None:
     """What both changes make of `base`; None where they touch the same stretch, or neighbouring ones, in different
-    ways."""
+    ways, and where so much is alike that finding out would take minutes."""
+    if max(_work(base, ours), _work(base, theirs)) > MOST_WORK:
+        return None
     result: list[T] = []
     b = o = t = 0
     for start, end, in_ours, in_theirs in (
@@ -28,6 +34,12 @@ def merge3(base: Sequence[T], ours: Sequence[T], theirs: Sequence[T]) -> list[T]
         result += base[start:end]
         b, o, t = end, in_ours + end - start, in_theirs + end - start
     return result
+
+
+def _work(base: Sequence[T], other: Sequence[T]) -> int:
+    """How many pairs of equal items a comparison looks at."""
+    count = Counter(other)
+    return sum(count[item] for item in base)
 
 
 def _common(base: Sequence[T], ours: Sequence[T], theirs: Sequence[T]) -> Iterator[tuple[int, int, int, int]]:

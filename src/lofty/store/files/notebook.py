@@ -27,19 +27,24 @@ def merge(base: bytes, ours: bytes, theirs: bytes) -> bytes | None:
     try:
         books = [_parsed(raw) for raw in (base, ours, theirs)]
         merged = _merge(*books)
-        text = json.dumps(merged, indent=1, ensure_ascii=False)
+        text = json.dumps(merged, indent=1, ensure_ascii=False, allow_nan=False)
         return (text + "\n" * theirs.endswith(b"\n")).encode()
     except (_ConflictError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
-    book = json.loads(raw)
+    book = json.loads(raw, object_pairs_hook=_table)
     cells = book["cells"]
-    if book["nbformat"] != 4 or not isinstance(cells, list) or not isinstance(book["nbformat_minor"], int):
+    if book["nbformat"] != 4 or not isinstance(cells, list) or type(book["nbformat_minor"]) is not int:
         raise ValueError
+    for one in (book, *cells):
+        if not isinstance(one, dict) or not isinstance(one["metadata"], dict):
+            raise TypeError
     for cell in cells:
-        if not isinstance(cell, dict) or not isinstance(cell["cell_type"], str):
+        outputs = cell.get("outputs", [])
+        known = isinstance(cell["cell_type"], str) and isinstance(outputs, list)
+        if not known or not all(isinstance(output, dict) for output in outputs):
             raise TypeError
         _source(cell)
     ids = [cell["id"] for cell in cells if "id" in cell]
@@ -48,12 +53,23 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return book  # type: ignore[no-any-return]
 
 
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one name, one would be lost."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError
+    return table
+
+
 def _merge(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     merged = _fields(base, ours, theirs, leave=("cells", "nbformat_minor"))
     was, mine, yours = _keyed(base["cells"], ours["cells"], theirs["cells"])
     cells: list[Cell] = []
     for key in _order(was, mine, yours):
         cells += _cell(was.get(key), mine.get(key), yours.get(key))
+    ids = [cell["id"] for cell in cells if "id" in cell]
+    if len(set(ids)) < len(ids):
+        raise _ConflictError
     minor = max(book["nbformat_minor"] for book in (ours, theirs))
     if minor >= 5 and not all("id" in cell for cell in cells):
         minor = 4
@@ -69,20 +85,21 @@ def _keyed(base: list[Cell], ours: list[Cell], theirs: list[Cell]) -> tuple[dict
     """Cells by a key that is the same for the same cell: its id, or, in old notebooks, where it stands."""
     if all("id" in cell for cell in (*base, *ours, *theirs)):
         return tuple({cell["id"]: cell for cell in cells} for cells in (base, ours, theirs))
-    return (
-        {f"b{index}": cell for index, cell in enumerate(base)},
-        _aligned(base, ours, "o"),
-        _aligned(base, theirs, "t"),
-    )
+    return {f"{index}": cell for index, cell in enumerate(base)}, _aligned(base, ours), _aligned(base, theirs)
 
 
-def _aligned(base: list[Cell], cells: list[Cell], mark: str) -> dict[str, Cell]:
+def _aligned(base: list[Cell], cells: list[Cell]) -> dict[str, Cell]:
+    """A new cell's key is made from what it follows and says: it is one cell when both sides made it."""
     was, now = ([(cell["cell_type"], _source(cell)) for cell in some] for some in (base, cells))
-    keys = [f"{mark}{index}" for index in range(len(cells))]
+    found: dict[str, Cell] = {}
     for kind, a, a_end, b, b_end in SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
         if kind == "equal" or (kind == "replace" and a_end - a == b_end - b):
-            keys[b:b_end] = [f"b{index}" for index in range(a, a_end)]
-    return dict(zip(keys, cells, strict=True))
+            found |= {f"{a + index}": cell for index, cell in enumerate(cells[b:b_end])}
+            continue
+        for index in range(b, b_end):
+            alike = now[b:index].count(now[index])
+            found[f"{a} {alike} {now[index]}"] = cells[index]
+    return found
 
 
 def _order(base: dict[str, Cell], ours: dict[str, Cell], theirs: dict[str, Cell]) -> list[str]:
@@ -144,11 +161,11 @@ def _cell(base: Cell | None, ours: Cell | None, theirs: Cell | None) -> list[Cel
 
 
 def _who_ran(base: Cell, ours: Cell, theirs: Cell) -> Cell:
-    results = [(_shown(cell["outputs"]), cell.get("execution_count")) for cell in (base, ours, theirs)]
-    if results[1] == results[0] or results[1][0] == results[2][0]:
-        return theirs
-    if results[2] == results[0]:
+    was, mine, yours = (_shown(cell["outputs"]) for cell in (base, ours, theirs))
+    if yours == was and (mine != was or theirs.get("execution_count") == base.get("execution_count")):
         return ours
+    if mine in (was, yours):
+        return theirs
     raise _ConflictError
 
 
@@ -179,10 +196,10 @@ def _fields(
             chosen = yours
         elif yours == was:
             chosen = mine
-        elif isinstance(mine, dict) and isinstance(yours, dict):
-            chosen = _fields(was if isinstance(was, dict) else {}, mine, yours)
         elif name in VOLATILE:
             chosen = yours
+        elif isinstance(mine, dict) and isinstance(yours, dict):
+            chosen = _fields(was if isinstance(was, dict) else {}, mine, yours)
         else:
             raise _ConflictError
         if chosen is not nothing:

@@ -151,10 +151,14 @@ class _Round:
                 only = None
         elif self._mode == "bring" and len(self._theirs) <= FEW:
             only = self._theirs
-        self._found = found = scan(self._folder.root, self._state, self._rules, only)
+        found = scan(self._folder.root, self._state, self._rules, only)
+        if clear_parts(
+            self._folder.root, found.parts
+        ):  # one may be a second name of a file, whose look has changed now
+            found = scan(self._folder.root, self._state, self._rules, only)
+        self._found = found
         if "" in found.skipped:
             raise LoftyError(f"{self._root}: {found.skipped['']}", hint="name a folder that can be read")
-        clear_parts(self._folder.root, found.parts)
         self._report.skipped.update({shown(path): why for path, why in found.skipped.items()})
         told = self._state.meta("secrets").decode("utf-8", "surrogateescape").split("\0")
         self._report.secrets = sorted({*found.secrets} - {*told})

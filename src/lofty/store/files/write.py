@@ -346,14 +346,17 @@ class Part:
         self._writer._put(self._path, self._take, self.name)
 
 
-def clear_parts(root: Path, parts: Sequence[str]) -> None:
-    """Remove what killed transfers left; what a living process works on stays."""
+def clear_parts(root: Path, parts: Sequence[str]) -> bool:
+    """Remove what killed transfers left, and tell whether there was any; what a living process works on stays."""
+    removed = False
     for path in parts:
         pid, _, life = path.rpartition(PART)[2].partition("-")
         ours = pid == str(os.getpid())
         with suppress(OSError):
             if not (pid.isdigit() and (life.startswith(_LIFE) if ours else _alive(int(pid)))):
                 (root / path).unlink()
+                removed = True
+    return removed
 
 
 def _alive(pid: int) -> bool:
