@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,12 @@ ROOT = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("LOFTY_TEST_CACHE") or ROOT / ".cache")
 """Filled by `tests/fetch.py` before the tests start; read by them without a network."""
 GUARD = Path(__file__).parent / "guard"
+
+
+def pytest_configure() -> None:
+    """Ctrl-C means what it does in a terminal, for this process and its children, also where the suite was started in
+    the background of a script, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def required(what: str) -> bool:
@@ -178,9 +185,10 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium. Not for longer than a module: while Playwright is open, its thread has a running event
+    loop, and tests that start one of their own fail."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         (pytest.fail if required("chromium") else pytest.skip)("no Chromium here: apt-get install chromium")
