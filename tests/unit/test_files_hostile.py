@@ -9,6 +9,8 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,14 @@ EACH = 100
 
 PARTS = (
     *("..", ".", "", "a", "b", ".git", ".GIT", "hooks", ".lofty", ".lofty-part-1-1", ".lofty-lock", "c\0d", "x" * 300),
-    *("\n", "\udcff", "é", "e\u0301", "A", "~", "etc", "con", "outside", "out"),
+    *("\n", "\udcff", "é", "e\u0301", "A", "~", "etc", "con", "outside", "out", "out", "out/a", "secret.txt"),
 )
 LINKS = (
     *(b"..", b"../..", b"/etc", b"a", b"b/../..", b".", b"../outside", b"a/../../outside"),
     *(b"", b"x\0y", b"b", b"out"),
 )
 CONTENT = b"written by a hostile machine"
+SECRET = "what lies outside is nobody's business"
 BOMB = zstandard.ZstdCompressor(level=1).compress(bytes(1 << 28))
 
 
@@ -96,8 +99,9 @@ class Victim:
         (self.root / ".git" / "hooks").mkdir(parents=True)
         (self.root / ".git" / "config").write_text("mine")
         (self.root / "mine.txt").write_text("mine")
-        (place / "outside").mkdir()
-        (place / "outside" / "secret.txt").write_text("secret")
+        (place / "outside" / "a" / "b").mkdir(parents=True)
+        for folder in ("outside", "outside/a", "outside/a/b"):
+            (place / folder / "secret.txt").write_text(SECRET)
         (self.root / "out").symlink_to(place / "outside")
         self.store = Store(f"memory://hostile-{next(_numbers)}/x")
         self.around = self.seen()
@@ -109,11 +113,11 @@ class Victim:
         mine = [name for name in whole if not name.startswith("home/work/") or "/.git" in name or name in ours]
         return {name: whole[name] for name in mine}
 
-    def pull(self, mode: Any) -> files.Report | None:
+    def pull(self, mode: Any, only: Iterable[str] | None = None) -> files.Report | None:
         memory = self.place.parent / f"{self.place.name}-memory" / f"{next(_numbers)}.db"
         folder = files.folder(self.root, self.store, memory, side="home")
         try:
-            return folder.sync(mode)
+            return folder.sync(mode, only=only)
         except LoftyError as error:
             assert len(str(error).splitlines()) == 1
             return None
@@ -136,6 +140,28 @@ def test_nothing_leaves_the_directory(seed: int) -> None:
                     assert Path(os.path.normpath(path.parent / path.readlink())).is_relative_to(victim.root), rows
                 elif path.is_file() and ".git" not in path.parts and path.name != "mine.txt":
                     assert path.read_bytes() in (CONTENT, b"", b"mine"), rows
+
+
+@pytest.mark.parametrize("folder", ["out", "out/a", "out/a/b", "out/new", "out/a/new"])
+@pytest.mark.parametrize("mode", ["both", "pull", "bring", "push"])
+@pytest.mark.parametrize("only", [None, ["out"], ["out/a"], ["out/a/secret.txt"]])
+def test_what_lies_behind_a_persons_own_link_is_neither_written_read_nor_deleted(
+    tmp_path: Path, folder: str, mode: str, only: list[str] | None
+) -> None:
+    """A link to a place outside leads into real folders there."""
+    victim = Victim(tmp_path / "v")
+    (place, *_) = objects(victim.store)
+    file = File((digest(CONTENT),), len(CONTENT))
+    publish(victim.store, tuple(Row(f"{folder}/{name}".encode(), file, (place,)) for name in ("new.txt", "secret.txt")))
+    victim.pull(mode, only)
+    publish(victim.store, (Row(f"{folder}/secret.txt".encode()), Row(f"{folder}/empty/".encode(), File())))
+    victim.pull(mode, only)
+    assert victim.seen() == victim.around
+    for entry in victim.store.entries():
+        raw = victim.store.get(entry.key)
+        assert SECRET.encode() not in raw
+        with suppress(zstandard.ZstdError):
+            assert SECRET.encode() not in zstandard.decompress(raw, max_output_size=1 << 20)
 
 
 def test_a_link_and_a_file_behind_it(tmp_path: Path) -> None:

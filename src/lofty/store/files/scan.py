@@ -61,12 +61,14 @@ class _Walk:
         return f"{self._root}/{path}"
 
     def look(self, path: str) -> os.stat_result | None:
-        """None where nothing is that can go along."""
+        """None where nothing is that can go along, or where a link leads elsewhere on the way."""
         try:
-            seen = os.lstat(self.there(path))
+            for upper in reversed(above(path)):
+                if not stat.S_ISDIR(os.lstat(self.there(upper)).st_mode):
+                    return None
+            return os.lstat(self.there(path))
         except OSError:
             return None
-        return seen
 
     def folder(self, path: str) -> Iterator[Found]:
         """All that is in a folder, and the folder itself when that is nothing."""

@@ -7,7 +7,6 @@ import errno
 import os
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -53,7 +52,6 @@ class Writer:
         self._folders: set[str] = {""}
         """Known to be real folders."""
         self._parts, self._mark = count(), f"{PART}{os.getpid()}-{_LIFE}"
-        self._lock = threading.Lock()
         self.done = Written()
         self._full: OSError | None = None
 
@@ -188,32 +186,25 @@ class Writer:
             return None
 
     def _safe(self, path: str, *, make: bool = True) -> bool:
-        """Whether a path lies in real folders below the root, made where they are missing: a link in its place would
-        lead elsewhere."""
+        """Whether a path lies in real folders below the root, made where they are missing. Looked at from the top: a
+        link anywhere on the way would lead elsewhere, and what lies behind it may well be a real folder."""
         if path.rpartition("/")[0] in self._folders:
             return True
-        missing: list[str] = []
-        for upper in above(path):
+        for upper in reversed(above(path)):
             if upper in self._folders:
-                break
-            try:
-                seen = os.lstat(self._at(upper))
-            except (FileNotFoundError, NotADirectoryError):
-                missing.append(upper)
                 continue
-            if not stat.S_ISDIR(seen.st_mode):
+            there = self._at(upper)
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(there)
+            try:
+                real = stat.S_ISDIR(os.lstat(there).st_mode)
+            except FileNotFoundError:
+                return True
+            if not real:
                 self.done.failed[path] = f"{upper} is no folder here"
                 return False
-            break
-        if missing and not make:
-            return True
-        with self._lock:
-            for upper in reversed(missing):
-                with suppress(FileExistsError):
-                    os.mkdir(self._at(upper))
-        if missing:
-            return self._safe(path)
-        self._folders.update(above(path))
+            self._folders.add(upper)
         return True
 
     def _make_folder(self, path: str) -> None:
