@@ -113,6 +113,7 @@ class Packed:
             writer.done.failed[path] = why
 
         owners: dict[int, str] = {}
+        writer.begin(takes)
         for path, take in takes.items():
             row = take.row
             file = row.file
@@ -135,6 +136,7 @@ class Packed:
         try:
             fetch(self.versions.store, wanted, lambda one, why: damaged(owners[id(one)], why))
         finally:
+            writer.end()
             for part in parts:
                 part.__exit__()
         return {path: take.row for path, take in takes.items()}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,12 +17,12 @@ from pathlib import Path
 import msgspec
 
 from ...errors import LoftyError
+from .stage import Stage, Stages, fill
 from .state import look_of
 from .tree import PART, PIECE, File, Row, above, decode, folded
 
 _LIFE = f"{secrets.token_hex(4)}-"
 """Of this process: another may have had its number before, and always has where every process is number 1."""
-_ZEROS = memoryview(bytes(PIECE))
 
 
 class Take(msgspec.Struct, frozen=True):
@@ -54,6 +55,7 @@ class Writer:
         self._parts, self._mark = count(), f"{PART}{os.getpid()}-{_LIFE}"
         self.done = Written()
         self._full: OSError | None = None
+        self._stages = Stages({})
 
     # --- the whole ---
 
@@ -139,12 +141,67 @@ class Writer:
         if path.endswith("/"):
             self._guarded(path, lambda: self._make_folder(path))
         elif file.link:
-            self._guarded(path, lambda: self._put(path, take, self._link_part(path, file)))
+            self._guarded(path, lambda: self._put(path, take.look, self._link_part(path, file)))
         else:
             self.whole(path, take, memoryview(take.content or b""))
 
+    def begin(self, takes: Mapping[str, Take]) -> None:
+        """Hear what is to be written: small files of new folders are put into place folder by folder."""
+        small: dict[str, int] = {}
+        other: set[str] = set()
+        for path, take in takes.items():
+            file, folder = take.row.file, path.rpartition("/")[0]
+            if file is None or file.link or len(file.pieces) > 1 or path.endswith("/"):
+                other.add(folder)
+            else:
+                small[folder] = small.get(folder, 0) + 1
+        stages = {}
+        for folder, files in small.items():
+            if folder and folder not in other and (base := self._new_in(folder)) is not None:
+                with suppress(OSError):
+                    stages[folder] = Stage(folder, self._part_name(base), files)
+        self._stages = Stages(stages)
+
+    def _new_in(self, folder: str) -> str | None:
+        """A name beside the uppermost folder that has to be made; None when nothing has."""
+        for upper in reversed((folder, *above(folder))):
+            try:
+                if not stat.S_ISDIR(os.lstat(self._at(upper)).st_mode):
+                    return None
+            except FileNotFoundError:
+                return upper
+            except OSError:
+                return None
+            self._folders.add(upper)
+        return None
+
+    def end(self) -> None:
+        """All has come that will."""
+        for stage in self._stages.rest():
+            self._settle(stage)
+
+    def _settle(self, stage: Stage) -> None:
+        """Put a folder into place, or its files where somebody has made the folder meanwhile."""
+        if stage.looks and self._safe(stage.folder) and stage.put(self._at(stage.folder)):
+            self._folders.add(stage.folder)
+            self.done.looks.update(stage.looks)
+            return
+        for path in stage.looks:
+            self._guarded(path, lambda path=path: self._put_staged(path, stage))  # type: ignore[misc]
+        stage.clear()
+
+    def _put_staged(self, path: str, stage: Stage) -> None:
+        if self._safe(path):
+            self._put(path, None, stage.there(path))
+
     def whole(self, path: str, take: Take, content: memoryview) -> None:
         """Write a file of one piece."""
+        if (stage := self._stages.holding(path)) is not None:
+            executable = take.row.file is not None and take.row.file.executable
+            self._guarded(path, lambda: stage.write(path, content, 0o777 if executable else 0o666))
+            for ready in self._stages.arrived(stage):
+                self._settle(ready)
+            return
         with self.part(path, take) or nullcontext() as part:
             if part is not None:
                 part.write(0, content)
@@ -227,16 +284,16 @@ class Writer:
             os.symlink(decode(file.link), name)
         return name
 
-    def _put(self, path: str, take: Take, part: str) -> None:
-        """Put a finished part into place, if the place is as it was."""
+    def _put(self, path: str, look: bytes | None, part: str) -> None:
+        """Put a finished part into place, if that looks as it did."""
         if path in self.done.failed:
             return
         there = self._at(path)
         try:
             made = os.lstat(part)
-            if take.look is None:
+            if look is None:
                 self._put_new(part, there)
-            elif self._look(path) == take.look:
+            elif self._look(path) == look:
                 os.rename(part, there)
             else:
                 self.done.failed[path] = "was changed meanwhile"
@@ -319,13 +376,7 @@ class Part:
     def _write(self, number: int, content: memoryview) -> None:
         if self._fd < 0:
             return
-        offset = number * PIECE
-        if content == _ZEROS[: len(content)]:
-            os.ftruncate(self._fd, self._size)
-            return  # a hole, as it may have been at the other side
-        while content:
-            written = os.pwrite(self._fd, content, offset)
-            content, offset = content[written:], offset + written
+        fill(self._fd, content, number * PIECE, self._size)
 
     def _finish(self) -> None:
         if self._fd < 0 or self._path in self._writer.done.failed:
@@ -334,7 +385,7 @@ class Part:
         self._fd = -1  # from here on `_put` sees to the part
         # A time that no clock tick gives: should a person write to the file in this very tick, it looks different.
         os.utime(self.name, ns=(now := time.time_ns(), now))
-        self._writer._put(self._path, self._take, self.name)
+        self._writer._put(self._path, self._take.look, self.name)
 
 
 def clear_parts(root: Path, parts: Sequence[str]) -> bool:
@@ -345,7 +396,11 @@ def clear_parts(root: Path, parts: Sequence[str]) -> bool:
         ours = pid == str(os.getpid())
         with suppress(OSError):
             if not (pid.isdigit() and (life.startswith(_LIFE) if ours else _alive(int(pid)))):
-                (root / path).unlink()
+                there = root / path
+                if there.is_dir() and not there.is_symlink():
+                    shutil.rmtree(there)
+                else:
+                    there.unlink()
                 removed = True
     return removed
 
