@@ -33,11 +33,13 @@ class Side:
         self.root, self.server, self.name, self.place, self.more = place / name, server, name, place, more
         self.root.mkdir()
 
+    def folder(self) -> files.Folder:
+        store = Store(f"{self.server.url}/team/project", patience=PATIENCE)
+        return files.folder(self.root, store, self.place / f"{self.name}.db", side=self.name, **self.more)  # type: ignore[arg-type]
+
     def sync(self, **how: object) -> files.Report:
         """As one command does: nothing is remembered but on disk."""
-        store = Store(f"{self.server.url}/team/project", patience=PATIENCE)
-        folder = files.folder(self.root, store, self.place / f"{self.name}.db", side=self.name, **self.more)  # type: ignore[arg-type]
-        return folder.sync(**how)  # type: ignore[arg-type]
+        return self.folder().sync(**how)  # type: ignore[arg-type]
 
     def counted(self) -> tuple[files.Report, int]:
         before = sum(self.server.requests.values())
@@ -80,6 +82,27 @@ def test_what_each_thing_costs(here: Side, there: Side) -> None:
     assert (report.brought, requests) == (1, 3)
     (here.root / "d1/f1.txt").rename(here.root / "moved.txt")
     assert here.counted()[1] == 3, "a renamed file is not sent again"
+
+
+def test_who_keeps_watching_publishes_without_a_question(here: Side, there: Side) -> None:
+    here.fill(20)
+    folder = here.folder()
+    folder.sync()
+    there.sync()
+    (here.root / "d1/f1.txt").write_text("one")
+    before = sum(here.server.requests.values())
+    assert folder.sync(only=["d1/f1.txt"], ahead=True).sent == 1
+    assert sum(here.server.requests.values()) - before == 3, "a pack, a version, HEAD"
+    # Somebody else was quicker: it is found out, and both are kept.
+    there.sync()
+    (there.root / "d1/f1.txt").write_text("two")
+    there.sync()
+    (here.root / "d1/f1.txt").write_text("three")
+    report = folder.sync(only=["d1/f1.txt"], ahead=True)
+    there.sync()
+    assert [kept.path for kept in report.kept] == ["d1/f1.txt"]
+    assert (here.root / "d1/f1.txt").read_text() != (here.root / report.kept[0].beside).read_text()
+    assert here.content() == there.content()
 
 
 def test_one_change_in_many_files_writes_little(here: Side, s3: S3) -> None:

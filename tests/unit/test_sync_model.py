@@ -194,13 +194,18 @@ class Machine(RuleBasedStateMachine):
         for edit in [first, *data.draw(some.lists(edits, max_size=3))]:
             self.do(self.sides[which], edit)
 
-    @rule(which=some.sampled_from((0, 0, 1, 1, 2)), plan=some.none() | plans, partly=some.booleans())
-    def both(self, which: int, plan: Plan | None, partly: bool) -> None:
-        """Both ways, of all or of what was touched."""
+    @rule(
+        which=some.sampled_from((0, 0, 1, 1, 2)),
+        plan=some.none() | plans,
+        partly=some.booleans(),
+        ahead=some.booleans(),
+    )
+    def both(self, which: int, plan: Plan | None, partly: bool, ahead: bool) -> None:
+        """Both ways, of all or of what was touched, with a question first or without."""
         side = self.sides[which]
         only = set(side.touched) if partly else None
-        report = self.sync(side, "both", plan, only)
-        if report is None or plan is not None or not report.complete:
+        report = self.sync(side, "both", plan, only, ahead=ahead)
+        if report is None or plan is not None or not report.complete or ahead:
             return
         heads, tree = len(self.world.heads), side.tree()
         again = self.sync(side, "both")
@@ -246,7 +251,7 @@ class Machine(RuleBasedStateMachine):
         for edit in work:
             self.do(side, edit)
         wanted = side.tree()
-        report = self.sync(side, "both", only=set(side.touched) if partly else None)
+        report = self.sync(side, "both", only=set(side.touched) if partly else None, ahead=partly)
         assert report is not None and report.complete and side.tree() == wanted, report
         for other in self.sides:
             report = self.sync(other, "both", only=set() if partly else None)
@@ -283,14 +288,16 @@ class Machine(RuleBasedStateMachine):
 
     # --- a sync ---
 
-    def sync(self, side: Side, mode: Mode, plan: Plan | None = None, only: set[str] | None = None) -> Report | None:
+    def sync(
+        self, side: Side, mode: Mode, plan: Plan | None = None, only: set[str] | None = None, ahead: bool = False
+    ) -> Report | None:
         """One sync; None where it was killed, or could not be done."""
         touched, side.touched = side.touched, set()
         if plan is not None:
             self._arm(side, plan)
         self.world.running = side.tap
         try:
-            report = side.folder.sync(mode, force=True, only=only)
+            report = side.folder.sync(mode, force=True, only=only, ahead=ahead)
         except Killed:
             happened["killed"] += 1
             self.world.running = None

@@ -59,8 +59,9 @@ class Layout(Protocol):
     def news(self) -> bool:
         """Whether another look is worth its requests."""
 
-    def look(self, state: State) -> Look:
-        """What is new there: one request when nothing is."""
+    def look(self, state: State, *, ahead: bool = False) -> Look:
+        """What is new there: one request when nothing is. `ahead`: take it as it was at the last look, where `commit`
+        finds out whether it still is."""
 
     def outbox(self, state: State, moved: Count) -> Outbox:
         """A way in."""

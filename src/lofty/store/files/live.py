@@ -105,7 +105,7 @@ class Live:
             if not (dirty or full or nudged or now >= poll_at):
                 continue
             try:
-                report = self._look(dirty, full=full, nudged=nudged)
+                report = self._look(dirty, full=full, nudged=nudged, due=now >= poll_at)
             except LoftyError as error:
                 if str(error) != trouble:
                     trouble = str(error)
@@ -141,10 +141,11 @@ class Live:
         except LoftyError as error:
             self._failed(error)
 
-    def _look(self, dirty: set[str], *, full: bool, nudged: bool) -> Report | None:
+    def _look(self, dirty: set[str], *, full: bool, nudged: bool, due: bool) -> Report | None:
+        """`due`: it is time to hear of the other side; before that, what was saved here goes out without a question."""
         if not (dirty or full or nudged or self._folder.layout.news()):
             return None
-        report = self._folder.sync(only=None if full else set(dirty))
+        report = self._folder.sync(only=None if full else set(dirty), ahead=not (full or nudged or due))
         if dirty or full:
             self._after()
         return report

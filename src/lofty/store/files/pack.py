@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from itertools import chain
 from threading import Lock, Semaphore
 
 import zstandard
@@ -136,9 +137,8 @@ class Packer:
 
     def places(self, names: Sequence[bytes]) -> tuple[Place, ...] | None:
         """Where these pieces lie; None while one of them is not sent."""
-        with self._lock:
-            found = [self._places.get(name) for name in names]
-        return tuple(place for place in found if place is not None) if all(found) else None
+        found = [place for name in names if (place := self._places.get(name)) is not None]
+        return tuple(found) if len(found) == len(names) else None
 
     def close(self) -> None:
         """End the threads; what was not begun is not sent."""
@@ -162,19 +162,24 @@ class Wanted:
         self.name, self.place, self.size, self.take = name, place, size, take
 
 
-def fetch(store: Store, wanted: Iterable[Wanted], damaged: Callable[[Wanted, str], None]) -> None:
-    """Bring pieces and hand each to its taker, in any order, from several threads. What is not what its name says, or
-    is not there, is told to `damaged`; other troubles of the store are raised."""
+def fetch(
+    store: Store,
+    wanted: Iterable[Wanted],
+    damaged: Callable[[Wanted, str], None],
+    moved: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Bring pieces and hand each to its taker, in any order, from several threads; `moved` hears of the bytes. What is
+    not what its name says, or is not there, is told to `damaged`; other troubles of the store are raised."""
     by_pack: dict[bytes, list[Wanted]] = {}
     for one in wanted:
         by_pack.setdefault(one.place.pack, []).append(one)
-    turn = Lock()
+    unpack = _Unpack(store, damaged, moved)
     if len(by_pack) == 1:
         for pack, pieces in by_pack.items():
-            _open(store, pack, pieces, damaged, turn)
+            unpack.open(pack, pieces)
         return
     with ThreadPoolExecutor(WORKERS, "lofty-fetch") as pool:
-        jobs = [pool.submit(_open, store, pack, pieces, damaged, turn) for pack, pieces in by_pack.items()]
+        jobs = [pool.submit(unpack.open, pack, pieces) for pack, pieces in by_pack.items()]
         try:
             for job in jobs:
                 job.result()
@@ -183,32 +188,53 @@ def fetch(store: Store, wanted: Iterable[Wanted], damaged: Callable[[Wanted, str
             raise
 
 
-Damage = Callable[[Wanted, str], None]
+class _Unpack:
+    """Opens packs, several at once."""
 
+    def __init__(self, store: Store, damaged: Callable[[Wanted, str], None], moved: Callable[[int], None]) -> None:
+        self._store, self._damaged, self._moved = store, damaged, moved
+        self._turn = Lock()
 
-def _open(store: Store, pack: bytes, wanted: list[Wanted], damaged: Damage, turn: Lock) -> None:
-    frames: dict[tuple[int, int, bool], list[Wanted]] = {}
-    for one in wanted:
-        place = one.place
-        if place.length > 2 * PACK or place.start + one.size > 2 * PACK or one.size > PIECE:
-            damaged(one, "its place cannot be true")
-        else:
-            frames.setdefault((place.offset, place.length, place.packed), []).append(one)
-    spans = sorted(frames)
-    for group in _groups(spans):
-        whole = [one for span in group for one in frames[span]]
+    def open(self, pack: bytes, wanted: list[Wanted]) -> None:
+        """Bring what is wanted of one pack."""
+        frames: dict[tuple[int, int, bool], list[Wanted]] = {}
+        for one in wanted:
+            place = one.place
+            if place.length > 2 * PACK or place.start + one.size > 2 * PACK or one.size > PIECE:
+                self._damaged(one, "its place cannot be true")
+            else:
+                frames.setdefault((place.offset, place.length, place.packed), []).append(one)
+        for group in _groups(sorted(frames)):
+            why = ""
+            try:
+                parts = self._store.ranges(key_of(pack), [(offset, length) for offset, length, _ in group])
+            except KeyError:
+                why = "not there"
+            except Damaged:
+                why = "cut short"
+            if why:
+                for one in chain.from_iterable(frames[span] for span in group):
+                    self._damaged(one, f"pack {pack.hex()[:12]} is {why}")
+                continue
+            for span, raw in zip(group, parts, strict=True):
+                self._give(raw, frames[span], pack)
+
+    def _give(self, raw: bytes, wanted: list[Wanted], pack: bytes) -> None:
         try:
-            parts = store.ranges(key_of(pack), [(offset, length) for offset, length, _ in group])
-        except KeyError:
-            for one in whole:
-                damaged(one, f"pack {pack.hex()[:12]} is not there")
-            continue
+            content = memoryview(expand(raw, 2 * PACK) if wanted[0].place.packed else raw)
         except Damaged:
-            for one in whole:
-                damaged(one, f"pack {pack.hex()[:12]} is cut short")
-            continue
-        for span, raw in zip(group, parts, strict=True):
-            _give(raw, frames[span], pack, damaged, turn)
+            content = memoryview(b"")
+        # Many small pieces are work for the interpreter: threads would only take turns at it, one by one.
+        with self._turn if len(wanted) > 1 else nullcontext():
+            self._moved(sum(self._hand_out(content, one, pack) for one in wanted))
+
+    def _hand_out(self, content: memoryview, one: Wanted, pack: bytes) -> int:
+        piece = content[one.place.start : one.place.start + one.size]
+        if len(piece) != one.size or digest(piece) != one.name:
+            self._damaged(one, f"pack {pack.hex()[:12]} is damaged")
+            return 0
+        one.take(piece)
+        return one.size
 
 
 def _groups(spans: list[tuple[int, int, bool]]) -> list[list[tuple[int, int, bool]]]:
@@ -222,25 +248,6 @@ def _groups(spans: list[tuple[int, int, bool]]) -> list[list[tuple[int, int, boo
         groups[-1].append(span)
         size += span[1]
     return groups
-
-
-def _give(raw: bytes, wanted: list[Wanted], pack: bytes, damaged: Damage, turn: Lock) -> None:
-    try:
-        content = memoryview(expand(raw, 2 * PACK) if wanted[0].place.packed else raw)
-    except Damaged:
-        content = memoryview(b"")
-    # Many small pieces are work for the interpreter: threads would only take turns at it, one by one.
-    with turn if len(wanted) > 1 else nullcontext():
-        _hand_out(content, wanted, pack, damaged)
-
-
-def _hand_out(content: memoryview, wanted: list[Wanted], pack: bytes, damaged: Damage) -> None:
-    for one in wanted:
-        piece = content[one.place.start : one.place.start + one.size]
-        if len(piece) != one.size or digest(piece) != one.name:
-            damaged(one, f"pack {pack.hex()[:12]} is damaged")
-        else:
-            one.take(piece)
 
 
 def expand(raw: bytes, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from threading import Lock
 
 import msgspec
@@ -34,9 +35,15 @@ class Packed:
         """Contents that are in the store, and not published yet."""
         self._sweeps = 0
 
-    def look(self, state: State) -> Look:
-        """One conditional request when nothing is new."""
+    def look(self, state: State, *, ahead: bool = False) -> Look:
+        """One conditional request when nothing is new; none when `ahead` of the others."""
         token = state.meta("token").decode()
+        if not (ahead and self._view is not None and self._view.token == token):
+            return self._ask(state, token)
+        self._theirs = frozenset()
+        return _found(self._view, {})
+
+    def _ask(self, state: State, token: str) -> Look:
         try:
             view = self.versions.look(token)
         except KeyError:
@@ -57,8 +64,7 @@ class Packed:
             changes = self.versions.changes(view.manifest, old, state.known)
         self._view = view
         self._theirs = frozenset(changes)
-        me = view.manifest.me
-        return Look(changes, me.by, me.time, number(view))
+        return _found(view, changes)
 
     def news(self) -> bool:
         """Whether there is something new since the last look: one conditional request."""
@@ -121,20 +127,20 @@ class Packed:
                 writer.place(path, take)
                 continue
             if len(file.pieces) == 1:
-                one = Wanted(file.pieces[0], row.places[0], file.size, _whole(writer, path, take, moved))
+                one = Wanted(file.pieces[0], row.places[0], file.size, partial(writer.whole, path, take))
                 owners[id(one)] = path
                 wanted.append(one)
                 continue
             if (part := writer.part(path, take)) is None:
                 continue
             parts.append(part)
-            arrival = _Arrival(part, len(file.pieces), moved)
+            arrival = _Arrival(part, len(file.pieces))
             for index, (name, place) in enumerate(zip(file.pieces, row.places, strict=True)):
                 one = Wanted(name, place, min(PIECE, file.size - index * PIECE), arrival.piece(index))
                 owners[id(one)] = path
                 wanted.append(one)
         try:
-            fetch(self.versions.store, wanted, lambda one, why: damaged(owners[id(one)], why))
+            fetch(self.versions.store, wanted, lambda one, why: damaged(owners[id(one)], why), moved)
         finally:
             writer.end()
             for part in parts:
@@ -179,6 +185,11 @@ class Packed:
         }
 
 
+def _found(view: View, changes: dict[bytes, Row]) -> Look:
+    me = view.manifest.me
+    return Look(changes, me.by, me.time, number(view))
+
+
 def number(view: View) -> int:
     """A version's number."""
     return int(view.head.version.partition("-")[0])
@@ -187,25 +198,16 @@ def number(view: View) -> int:
 Arrive = Callable[[memoryview], None]
 
 
-def _whole(writer: Writer, path: str, take: Take, moved: Count) -> Arrive:
-    def arrive(content: memoryview) -> None:
-        writer.whole(path, take, content)
-        moved(len(content))
-
-    return arrive
-
-
 class _Arrival:
     """A large file whose pieces come in any order."""
 
-    def __init__(self, part: Part, pieces: int, moved: Count) -> None:
-        self._part, self._left, self._moved = part, pieces, moved
+    def __init__(self, part: Part, pieces: int) -> None:
+        self._part, self._left = part, pieces
         self._lock = Lock()
 
     def piece(self, index: int) -> Arrive:
         def arrive(content: memoryview) -> None:
             self._part.write(index, content)
-            self._moved(len(content))
             with self._lock:
                 self._left -= 1
                 last = not self._left

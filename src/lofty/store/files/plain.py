@@ -35,7 +35,7 @@ class Plain:
         """Always worth a look: only a listing tells."""
         return True
 
-    def look(self, state: State) -> Look:
+    def look(self, state: State, *, ahead: bool = False) -> Look:
         """One listing: a thousand files to a request."""
         listed = {}
         newest = 0.0

@@ -20,20 +20,15 @@ class Changing(Exception):
     """The file was written while it was read."""
 
 
-def pieces(there: str, look: bytes) -> Iterator[bytes]:
-    """The content of the file that looks so; `Changing` when it does not, or not any more at the end."""
+def pieces(there: str, seen: os.stat_result) -> Iterator[bytes]:
+    """The content of a file that looks so; `Changing` when it does not, or no longer does behind any piece."""
+    look, left = look_of(seen), seen.st_size
     fd = os.open(there, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        seen = os.fstat(fd)
-        if look_of(seen) != look or not stat.S_ISREG(seen.st_mode):
-            raise Changing
-        left = seen.st_size
         while left:
             piece = _read(fd, min(PIECE, left))
-            if not piece:
-                raise Changing
             left -= len(piece)
-            if not left and look_of(os.fstat(fd)) != look:
+            if not piece or look_of(os.fstat(fd)) != look:
                 raise Changing
             yield piece
     finally:
@@ -54,7 +49,7 @@ def describe(there: str, seen: os.stat_result) -> File:
     """A path as a `File`, read through; `Changing` as above."""
     if stat.S_ISLNK(seen.st_mode):
         return File(link=encode(os.readlink(there)))
-    names = tuple(digest(piece) for piece in pieces(there, look_of(seen)))
+    names = tuple(digest(piece) for piece in pieces(there, seen))
     return File(names, seen.st_size, bool(seen.st_mode & stat.S_IXUSR))
 
 

@@ -78,9 +78,11 @@ class Folder:
         force: bool = False,
         seconds: float | None = None,
         only: Iterable[str] | None = None,
+        ahead: bool = False,
     ) -> Report:
         """Bring both sides together. `seconds` limits the sending; `only` names the paths here that may have changed
-        (all that changed there are looked at all the same); `force` passes mass deletions on.
+        (all that changed there are looked at all the same); `force` passes mass deletions on; `ahead` saves the
+        question what is new there: whoever publishes on top of something newer learns of it then, and begins anew.
 
         Raises `LoftyError` when the store or the directory cannot be used; what was done by then stays done."""
         from filelock import FileLock
@@ -94,7 +96,8 @@ class Folder:
         with FileLock(f"{self._state}.lock"), State(self._state) as state:
             for attempt in range(TRIES):
                 try:
-                    return _Round(self, state, mode, force=force, until=until).run(only)
+                    look = self.layout.look(state, ahead=ahead and not attempt)
+                    return _Round(self, state, look, mode, force=force, until=until).run(only)
                 except Stale:
                     time.sleep(min(1.0, 0.02 * 2**attempt) * (0.5 + os.urandom(1)[0] / 255))
         raise StoreError("others publish all the time; nothing was lost", hint="run the command again")
@@ -103,13 +106,15 @@ class Folder:
 class _Round:
     """One look and what follows from it."""
 
-    def __init__(self, folder: Folder, state: State, mode: Mode, *, force: bool, until: float | None) -> None:
-        self._folder, self._state, self._mode, self._force, self._until = folder, state, mode, force, until
+    def __init__(
+        self, folder: Folder, state: State, look: Look, mode: Mode, *, force: bool, until: float | None
+    ) -> None:
+        self._folder, self._state, self._look = folder, state, look
+        self._mode, self._force, self._until = mode, force, until
         self._layout = folder.layout
         self._root = os.fspath(folder.root)
         self._rules, self._wanted = folder.rules(), folder.wanted()
         self._report = Report()
-        self._look: Look
         self._found = Scan()
         self._theirs: dict[str, Row] = {}
         self._gives: dict[str, _Give] = {}
@@ -122,7 +127,7 @@ class _Round:
 
     def run(self, only: Iterable[str] | None) -> Report:
         """The whole round."""
-        self._look = look = self._layout.look(self._state)
+        look = self._look
         theirs = {row.path: row for row in self._state.pending()} | look.changes
         self._theirs = {row.name: row for row in theirs.values()}
         if self._mode != "bring" or self._theirs:
@@ -261,7 +266,7 @@ class _Round:
         """Both changed it. What is published keeps the name, except that a pull leaves alone what is here."""
         if stat is None or look is None:
             return
-        if self._mode == "both" and (merged := self._merge(path, seen, row, look)) is not None:
+        if self._mode == "both" and (merged := self._merge(path, seen, row, stat)) is not None:
             self._gives[path] = _Give(None, stat, seen, merged)
             self._takes[path] = Take(row, look, merged)
             self._report.merged.append(shown(path))
@@ -306,14 +311,14 @@ class _Round:
         except (Changing, OSError):
             return None
 
-    def _merge(self, path: str, seen: Seen, row: Row, look: bytes) -> bytes | None:
+    def _merge(self, path: str, seen: Seen, row: Row, stat: os.stat_result) -> bytes | None:
         file, base = row.file, seen.file
         if not path.endswith(".ipynb") or file is None or file.link or base is None or base.link:
             return None
         if max(file.size, base.size) > MERGED_BYTES:
             return None
         try:
-            ours = b"".join(pieces(self._at(path), look))
+            ours = b"".join(pieces(self._at(path), stat))
         except (Changing, OSError):
             return None
         before = self._layout.content(Row(seen.path, base, seen.places))
@@ -450,7 +455,7 @@ class _Round:
                 file = describe(self._at(source), give.stat)
             else:
                 executable = bool(give.stat.st_mode & 0o100)
-                content = pieces(self._at(source), look_of(give.stat))
+                content = pieces(self._at(source), give.stat)
                 file = outbox.send(path, content, give.stat.st_size, executable=executable)
         except Changing:
             self._report.skipped[shown(source)] = "was being written"
