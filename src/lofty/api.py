@@ -11,7 +11,6 @@ print("".join(line.text + line.end for line in job.logs()))
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import msgspec
 
 from . import config, errors, request
 from .bindings import Binding, Bindings
+from .computer import Computer
 from .drivers import registry
 from .drivers.base import Driver, Settings
 from .engine import apply, sweep
@@ -61,11 +61,9 @@ class Client:
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = dict(os.environ if environ is None else environ)
-        self.home = Path(self.environ.get("LOFTY_HOME") or _default("state"))
-        self.cache = Path(self.environ.get("LOFTY_CACHE") or _default("cache"))
+        computer = Computer.here(self.environ)
+        self.home, self.cache, self.side = computer.home, computer.cache, computer.side
         self.owner = self.environ.get("LOFTY_OWNER") or _user()
-        self.side = ids.slug(platform.node().partition(".")[0] or "here")
-        """How this computer is called where two sides changed the same file."""
         self.clock: Clock = SystemClock()
         self.bindings = Bindings(self.home)
         self._drivers: dict[str, Driver] = {}
@@ -297,12 +295,6 @@ def _unused(spec: TaskSpec, driver: Driver) -> tuple[str, ...]:
     if spec.tunnel and "in-place" in driver.features:
         return ("on this machine --tunnel has no meaning and is passed over",)
     return ()
-
-
-def _default(what: str) -> str:
-    import platformdirs
-
-    return platformdirs.user_state_dir("lofty") if what == "state" else platformdirs.user_cache_dir("lofty")
 
 
 def _user() -> str:

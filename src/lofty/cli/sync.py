@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -45,21 +46,21 @@ def command(
     as_json: bool,
 ) -> int:
     """Without a mode, both directions."""
-    from ..api import Client
+    from ..computer import Computer
     from ..store import files
     from ..store.base import Store
 
     if watch and mode:
         raise UsageError("--watch goes both ways", hint="leave --push and --pull out")
-    client = Client()
+    computer = Computer.here(os.environ)
     root = Path(folder).expanduser().resolve()
     url = _absolute(url)
     with Progress(quiet=False, as_json=as_json) as progress:
         kept = files.folder(
             root,
             Store(url),
-            files.memory_of(client.home / "sync", root, url),
-            side=client.side,
+            files.memory_of(computer.home / "sync", root, url),
+            side=computer.side,
             plain=plain,
             exclude=exclude,
             watcher=progress.moved,
