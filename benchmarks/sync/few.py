@@ -32,7 +32,7 @@ ABOUT = """\
 rclone with the flags above, and as `rclone copy --no-traverse --max-age=5s`, which looks at recent files alone: it sees
 neither what was deleted nor what came with an old time. `--watch`: from the first of ten saves until the new version
 is published at the server; it waits until the saves have settled. Processing: `Folder.sync(only=...)` in a process
-that is up, told what has changed."""
+that is up, told what has changed, as the agent's watcher calls it."""
 ROUNDS = 7
 SLOW, CHANGED = 20, 10
 RECENT = ("--no-traverse", "--max-age=5s", "--transfers=32", "--checkers=32", "--s3-no-check-bucket")
@@ -95,7 +95,7 @@ def _warm(here: Ground, server: Server, tree: Path, n: int) -> list[Ran]:
             paths = [str(path.relative_to(tree)) for path in edit(tree, CHANGED)]
             server.requests()
             began, cpu = time.monotonic(), time.process_time()
-            report = folder.sync(only=paths)
+            report = folder.sync(only=paths, ahead=True)
             took, cpu = time.monotonic() - began, time.process_time() - cpu
             assert report.sent == CHANGED, report
             found.append(Ran(took, cpu, 0.0, server.requests()))

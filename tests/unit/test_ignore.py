@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lofty.errors import SpecError
-from lofty.store.files.ignore import Rules, from_predecessor
+from lofty.store.files.ignore import Rules
+from lofty.store.files.predecessor import from_predecessor
 
 
 def put(root: Path, **files: str) -> Path:
@@ -258,29 +259,6 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 def test_the_mark_that_some_editors_begin_with_is_no_part_of_a_rule(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_bytes(b"\xef\xbb\xbf*.log\r\n")
     assert why(tmp_path, "a.log") == "rule"
-
-
-# --- fingerprint ----------------------------------------------------------------------------------------------
-
-
-def test_the_fingerprint_follows_what_was_read(tmp_path: Path) -> None:
-    put(tmp_path, _gitignore="a\n", sub___gitignore="b\n")
-
-    def fingerprint(*enter: str, exclude: tuple[str, ...] = (), include: tuple[str, ...] = ()) -> str:
-        rules = Rules(tmp_path, exclude, include)
-        for path in enter:
-            rules.excluded(path, folder=False)
-        return rules.fingerprint
-
-    whole = fingerprint("sub/x")
-    assert fingerprint("sub/y", "x") == whole
-    assert len({whole, fingerprint(), fingerprint("sub/x", exclude=("a",)), fingerprint("sub/x", include=("a",))}) == 4
-    put(tmp_path, sub___gitignore="c\n")
-    assert fingerprint("sub/x") != whole
-    put(tmp_path, sub___gitignore="b\n")
-    assert fingerprint("sub/x") == whole
-    put(tmp_path, sub___lofty="!b\n")
-    assert fingerprint("sub/x") != whole
 
 
 def test_rule_files() -> None:

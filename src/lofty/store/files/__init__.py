@@ -1,10 +1,12 @@
 """A directory's files in a store, and back: every version kept, both ways, nothing lost.
 
 tree, state, merge        values; what this side remembers; what to do about a path
-ignore, scan, read        this side's files
+ignore, globs             what goes along; git's patterns
+predecessor               the exclude rules of terraform-provider-iterative
+scan, read                this side's files
 pack, version, garbage    the store's objects
 packed, plain             two layouts behind one seam (`layout`)
-write                     changes into a directory, safely
+write, stage              changes into a directory, safely, and new folders whole
 sync                      one look at both sides, and what follows
 live, history             while somebody works; earlier versions
 """
