@@ -62,7 +62,7 @@ def test_starts_and_stops_leave_nothing(lofty: Lofty, visit: Visit, tmp_path: Pa
         lofty.ok("stop", "work")
         for kernel in kernels:
             kernel.close()
-        assert processes(lofty) == [], f"round {turn}"
+        eventually(lambda: not processes(lofty), 2)  # the agent's last word comes a moment before its end
         assert port_free(workspace.port)
         assert runtime_folders(lofty) == []
     assert {name for name in snapshot(folder) if not name.startswith(".")} == set(before) - {"."}
