@@ -51,7 +51,7 @@ def test_stop_and_start_keep_address_and_token(lofty: Lofty, folder: Path) -> No
     lofty.ok("stop", "work")
     assert listed(lofty, "work")["state"] == "stopped"
     assert listed(lofty, "work")["url"] is None
-    assert processes(lofty) == []
+    eventually(lambda: not processes(lofty), 2)
     assert port_free(workspace.port)
     assert runtime_folders(lofty) == []
     refused = lofty("url", "work")
