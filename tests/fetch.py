@@ -7,6 +7,7 @@ ask for, and, where npm is, Azurite.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import subprocess
@@ -46,6 +47,38 @@ def main() -> None:
         subprocess.run([find_uv(), "venv", "-q", "--clear", "--python", sys.executable, target], check=True)
         subprocess.run([*install, *FOR_TESTS[0], "-c", held], check=True, cwd=ROOT)
     fetch_azurite()
+    fetch_wheels()
+
+
+def fetch_wheels() -> None:
+    """What machines of the cloudbox install, whose only index is a folder of wheels, and uv for the agent's bundle."""
+    from lofty.agent.uv import find_uv
+    from lofty.boot import bundle
+
+    bundle.bundle(CACHE / "lofty", "x86_64")
+    locks = [ROOT / "src/lofty" / name / "requirements.lock" for name in ("agent", "jupyter")]
+    mark = CACHE / "wheels" / f".{hashlib.sha256(b''.join(lock.read_bytes() for lock in locks)).hexdigest()[:16]}"
+    if mark.exists():
+        return
+    shutil.rmtree(mark.parent, ignore_errors=True)
+    mark.parent.mkdir(parents=True)
+    uv: list[str | Path] = [find_uv(), "pip", "compile", "-q", "--no-deps", "--python-version", MACHINE_PYTHON]
+    with tempfile.TemporaryDirectory() as scratch:
+        seeded, wanted = Path(scratch, "venv"), Path(scratch, "wanted.txt")
+        subprocess.run([find_uv(), "venv", "-q", "--seed", "--python", sys.executable, seeded], check=True)
+        download: list[str | Path] = [seeded / "bin" / "python", "-m", "pip", "download", "-q", "--no-deps"]
+        download += ["--only-binary", ":all:", "--disable-pip-version-check", "-d", mark.parent]
+        for lock in locks:
+            subprocess.run([*uv, "--python-platform", "x86_64-manylinux_2_28", lock, "-o", wanted], check=True)
+            subprocess.run([*download, "-r", wanted], check=True)
+        subprocess.run([*download, *SEEDS], check=True)
+    mark.touch()
+
+
+MACHINE_PYTHON = "3.11.2"
+"""Of the cloudbox's image."""
+SEEDS = ("pip", "setuptools", "wheel")
+"""What uv puts into a fresh environment."""
 
 
 def fetch_azurite() -> None:
