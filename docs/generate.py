@@ -68,7 +68,8 @@ passed over there with a note, so that the same command will run everywhere.
 
 JOB_CODES = """\
 `lofty run` is different: its exit code is the job's own (128 + n when signal n ended it), and 125 when lofty
-itself failed or the job has no exit code; with `--json` the reason is in `error.kind`, one of these:
+itself failed or the job has no exit code; `lofty ssh` has that of its command, likewise. With `--json` the reason is
+in `error.kind`, one of these:
 """
 
 

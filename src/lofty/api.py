@@ -66,6 +66,8 @@ class Client:
         self.owner = self.environ.get("LOFTY_OWNER") or _user()
         self.clock: Clock = SystemClock()
         self.bindings = Bindings(self.home)
+        region = self.environ.get("LOFTY_REGION", "")
+        self.settings = Settings(home=str(self.home), cache=str(self.cache), region=region, environ=self.environ)
         self._drivers: dict[str, Driver] = {}
 
     # --- making tasks -----------------------------------------------------------------------------------------
@@ -152,8 +154,9 @@ class Client:
         record = self._find(spec.name, self.driver(spec.on))
         if record is None or record.spec is None:
             return None
-        request.check_same(record.spec, spec)
-        return Task(self, record)
+        present = Task(self, record)
+        request.check_same(present.records.spec() or record.spec, spec)
+        return present
 
     def _bring_up(self, spec: TaskSpec, progress: Progress) -> Task:
         """Create, fill and start a task, and wait until it is up; when that fails, nothing of it is left."""
@@ -185,6 +188,12 @@ class Client:
             import secrets
 
             records.put_secret("token", secrets.token_urlsafe(16))
+        if "ssh" in self.driver(spec.on).features:
+            from .reach import ssh
+
+            key = ssh.new_key()
+            records.put_secret(ssh.RECORD, key.private)
+            records.put_secret(f"{ssh.RECORD}.pub", key.public)
         values = config.variables(spec.secrets, self.environ)
         if values:
             records.put_secret("env", msgspec.json.encode(values).decode())
@@ -213,13 +222,12 @@ class Client:
     def driver(self, name: str) -> Driver:
         """A driver, made once."""
         if name not in self._drivers:
-            settings = Settings(home=str(self.home), cache=str(self.cache), environ=self.environ)
-            self._drivers[name] = registry.load(name, settings)
+            self._drivers[name] = registry.load(name, self.settings)
         return self._drivers[name]
 
     def _everywhere(self) -> list[Driver]:
         named = self.environ.get("LOFTY_ON")
-        return [self.driver(name) for name in {*registry.names(), *([named] if named else [])}]
+        return [self.driver(name) for name in {*registry.used(self.environ), *([named] if named else [])}]
 
     def everything(self) -> tuple[list[Task], list[str]]:
         """Every task of this owner, everywhere, and what could not be asked."""
@@ -272,17 +280,19 @@ class Client:
         kept: list[str] = []
         for driver in self._everywhere():
             for leftover in sweep.leftovers(driver, self._records(driver), self.clock):
-                left = [] if dry_run or not leftover.safe else sweep.remove(driver, leftover, self.clock)
-                (removed if leftover.safe and not left else kept).append(leftover.text)
+                left = [] if dry_run or not leftover.safe else sweep.remove(leftover, self.clock)
+                text = f"{leftover.text} (not removed: {'; '.join(left)})" if left else leftover.text
+                (removed if leftover.safe and not left else kept).append(text)
         for folder in environment.stale(self.cache):
             removed.append(f"the environment of a folder that is gone ({folder.name})")
             if not dry_run:
                 environment.remove(folder)
         return removed, kept
 
-    def check(self) -> list[tuple[str, Finding]]:
-        """What works here and on each cloud, and what to do about the rest."""
-        return [(driver.name, finding) for driver in self._everywhere() for finding in driver.check()]
+    def check(self, on: str | None = None) -> list[tuple[str, Finding]]:
+        """What works here and on each cloud, or on the one named, and what to do about the rest."""
+        drivers = [self.driver(on)] if on else self._everywhere()
+        return [(driver.name, finding) for driver in drivers for finding in driver.check()]
 
     def offers(self, options: Mapping[str, Any]) -> list[Offer]:
         """Machines that fit, cheapest first."""

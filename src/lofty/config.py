@@ -34,7 +34,7 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("on", "text", "CLOUD", "where to run: local", default="local"),
+    Option("on", "text", "CLOUD", "where to run: local or aws", default="local"),
     Option("name", "text", "NAME", "name of the task; otherwise made from the folder or the file"),
     Option("machine", "text", "TYPE", "size: s, m, l, xl, m+t4, ..., or a cloud's own type"),
     Option("gpu", "gpu", "MODEL[:N]", "GPU, such as T4 or A100:8"),
@@ -54,6 +54,7 @@ OPTIONS = (
     Option("copy", "flag", "", "work on a copy, as a cloud would; files come back at the end"),
     Option("tunnel", "text", "KIND", "public address through a third party"),
     Option("python", "text", "PATH", "interpreter for your code where the folder names no environment"),
+    Option("index_url", "text", "URL", "package index that the machine installs from"),
     Option("port", "whole", "PORT", "port of the workspace on this computer", SERVING),
     Option("logdir", "text", "DIR", "folder that TensorBoard watches", SERVING, "."),
     Option("workdir", "text", "DIR", "folder the job runs in", RUNNING),

@@ -136,8 +136,16 @@ def _spec(
         idle=_limit("idle", options, identity),
         budget=options.budget,
         tunnel=options.tunnel or "",
+        index=_index(options.index_url or ""),
         options={key: value for key, value in options.given.items() if key not in ("name", "on")},
     )
+
+
+def _index(url: str) -> str:
+    """It becomes part of a machine's user data, which is no place for a password."""
+    if "@" in url:
+        raise SpecError("--index-url holds a password", hint="name an index that the machine may read without one")
+    return url
 
 
 CLOUD_LIMITS = {"timeout": 24 * 3600.0, "idle": 1800.0}

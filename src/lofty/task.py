@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from . import errors
 from .bindings import Bindings
-from .drivers.base import Driver
+from .drivers.base import Driver, Settings
 from .engine import apply, watch
 from .engine.clock import Clock
 from .engine.retry import retried
-from .errors import Conflict, LoftyError, NotFound, TaskFailed, UsageError
+from .errors import Conflict, LoftyError, NotFound, TaskFailed, Unsupported, UsageError
 from .jupyter import workspace
-from .model.spec import TaskSpec
-from .model.state import ALIVE, Cursor, LogLine, Observation, Record
+from .model.spec import Need, TaskSpec
+from .model.state import ALIVE, Cursor, Endpoint, LogLine, Observation, Record
 from .model.units import duration
 from .reach import loopback
 from .store.base import Store
@@ -39,6 +39,7 @@ class Context(Protocol):
     bindings: Bindings
     home: Path
     side: str
+    settings: Settings
 
     def driver(self, name: str) -> Driver:
         """The driver of that name."""
@@ -122,11 +123,65 @@ class Task:
 
     @property
     def addresses(self) -> workspace.Addresses | None:
-        """Where the workspace is; None for a job."""
+        """Where the workspace is, be there a way to it now or not (see `connect`); None for a job."""
         if self.kind != "workspace":
             return None
+        host, port = self._near
+        return workspace.addresses(host, port, self.name, self.token)
+
+    @property
+    def _over_ssh(self) -> bool:
+        return "ssh" in self._driver.features
+
+    @property
+    def _near(self) -> tuple[str, int]:
+        """Host and port of the workspace as this computer's programs see it."""
+        if self._over_ssh:
+            return "127.0.0.1", self.spec.port
         end = self._driver.reach(self.handle, self.spec.port)
-        return workspace.addresses(end.host, end.port, self.name, self.token)
+        return end.host, end.port
+
+    def connect(self, patience: float = 45.0) -> Task:
+        """See to it that the addresses of a running workspace can be opened on this computer, and wait for that so
+        many seconds. Where the machine is another one, a process in the background holds the way to it."""
+        if self.kind == "workspace" and self._over_ssh:
+            from .reach import forward
+
+            end, port = self._reach(), self.spec.port
+            key, settings = self._ssh_key, self._context.settings
+            forward.ensure(settings, self.handle, end, key, name=self.name, port=port, patience=patience)
+        return self
+
+    def _reach(self, rank: int = 0) -> Endpoint:
+        return retried(lambda: self._driver.reach(self.handle, self.spec.port, rank), self._context.clock)
+
+    @property
+    def _ssh_key(self) -> str:
+        from .reach import ssh
+
+        key = self.records.secret(ssh.RECORD)
+        if key is None:
+            raise LoftyError(f"the key of '{self.name}' is not in its store", hint=f"lofty down {self.name}")
+        return key
+
+    def ssh(self, words: Sequence[str] = (), *, rank: int = 0, terminal: bool = False) -> int:
+        """Run a command on a machine of the task, or a shell, on this process's own input and output; its exit code.
+        With `terminal`, the machine gives it one too."""
+        from .reach import ssh
+
+        if not self._over_ssh:
+            raise Unsupported(
+                f"'{self.name}' runs on '{self.handle.driver}', whose machines are not reached over ssh",
+                hint=f"lofty url {self.name}" if self.kind == "workspace" else f"lofty logs {self.name}",
+            )
+        seen = self.observe()
+        if seen.state not in ALIVE:
+            hint = f"lofty start {self.name}" if self.kind == "workspace" else f"lofty logs {self.name}"
+            raise UsageError(f"'{self.name}' is {seen.state}", hint=hint)
+        if rank not in {machine.rank for machine in seen.machines}:
+            raise UsageError(f"'{self.name}' has no machine {rank}", hint=f"lofty ssh {self.name} --rank 0")
+        folder = ssh.folder_of(self._context.home, self.handle.id)
+        return ssh.run(folder, self._reach(rank), self._ssh_key, words, name=self.name, terminal=terminal)
 
     @property
     def url(self) -> str | None:
@@ -157,13 +212,23 @@ class Task:
             if self.kind == "job" and seen.machines:
                 raise UsageError(f"the job '{self.name}' has ended ({seen.state})", hint="lofty run FILE")
             # What a killed agent left behind may hold the port; the driver ends that before it starts anything.
-            if self.spec.port and seen.state != "lost" and not loopback.is_free(self.spec.port):
+            if self.spec.port and seen.state != "lost" and self._port_taken():
                 hint = f"end that program, or: lofty down {self.name}, then lofty lab {self.spec.source}"
                 raise port_taken(self.spec.port, hint)
             deadline = self._context.clock.now() + self.spec.timeout if self.spec.timeout else None
             self._scale(self.spec.parallelism, deadline)
         self._await_up(progress)
-        return self
+        return self.connect()
+
+    def _port_taken(self) -> bool:
+        """Whether a program holds the port that is not the task's own forward."""
+        if loopback.is_free(self.spec.port):
+            return False
+        if not self._over_ssh:
+            return True
+        from .reach import forward
+
+        return not forward.runs(self._context.home, self.handle.id)
 
     def _await_up(self, progress: Progress) -> None:
         reporter = _Reporter(progress)
@@ -212,6 +277,10 @@ class Task:
     def stop(self) -> Task:
         """End the machine; the files, the token and the address stay."""
         watch.stop(self._driver, self.handle, self._context.clock, self._pace)
+        if self._over_ssh:
+            from .reach import forward
+
+            forward.end(self._context.home, self.handle.id)
         return self
 
     def extend(self, more: str | float) -> Task:
@@ -316,9 +385,9 @@ class Task:
         from .reach.loopback import post
 
         with suppress(LoftyError, OSError):
-            end = self._driver.reach(self.handle, self.spec.port)
             if self.spec.port:
-                post(end.host, end.port, f"/{self.name}/lofty/api/nudge", self.token)
+                self.connect(3.0)  # before the token goes out: without its forward, the port may be anybody's
+                post(*self._near, f"/{self.name}/lofty/api/nudge", self.token)
 
     def history(self, path: str = "") -> list[Version]:
         """The versions that are kept, oldest first; with a path, those in which it changed."""
@@ -382,13 +451,18 @@ class Task:
 
     def _remove(self) -> None:
         spec = self.record.spec or TaskSpec(
-            id=self.handle.id, name=self.handle.id, owner="", kind="job", created=0, on="", processes=()
-        )
+            id=self.handle.id, name=self.handle.id, owner="", kind="job", created=0, on="", processes=(),
+            need=Need(region=self.handle.region),
+        )  # fmt: skip
         left = apply.destroy(self._driver.resources(spec, None), self._context.clock)
         if left:
             raise LoftyError(f"not everything could be removed: {'; '.join(left)}", hint=f"lofty down {self.name}")
         self._context.bindings.remove(self.handle.id)
         rmtree(self._memories, ignore_errors=True)
+        if self._over_ssh:
+            from .reach import forward
+
+            forward.forget(self._context.home, self.handle.id)
 
 
 class _Reporter:

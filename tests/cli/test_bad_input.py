@@ -44,7 +44,7 @@ USAGE, LOFTY_FAILED = 2, 125
         (["lab", "--env"], 2, r"'--env' requires an argument", "--help"),
         (["--0000"], 2, r"unknown option '--0000'$", "lofty --help"),
         (["lba"], 2, r"unknown command 'lba': did you mean 'lab'\?", "lofty --help"),
-        (["ssh"], 2, r"not there yet", "lofty --help"),
+        (["tf"], 2, r"not there yet", "lofty --help"),
         (["lab", "--on", "locl"], 2, r"unknown cloud 'locl': did you mean 'local'\?", "lofty check"),
         (["lab", "--machine", "m+t5"], 2, r"unknown machine 'm\+t5': did you mean 'm\+t4'\?", "use s, m, l or xl"),
         (["lab", "--machine", "huge"], 2, r"unknown machine 'huge'$", "use s, m, l or xl"),

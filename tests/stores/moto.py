@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Self
 
-import boto3  # type: ignore[import-untyped]
+import boto3
 
 from tests.stores.s3 import KEY, REGION, SECRET
 from tests.stores.support import ended, free_port, listening

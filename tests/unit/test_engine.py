@@ -56,7 +56,7 @@ def up(driver: FakeDriver, clock: FakeClock, spec: TaskSpec | None = None, deadl
 
 def test_the_cheapest_offer_is_taken_and_its_price_remembered(driver: FakeDriver) -> None:
     made = plan(driver, task(need=Need(machine="m")))
-    assert made.offer == min(driver.offers(Need(machine="m")), key=lambda offer: offer.price.usd_per_hour)
+    assert made.offer == min(driver.offers(Need(machine="m")), key=lambda offer: offer.usd_per_hour)
     assert made.spec.price == made.offer.price
     assert made.offer.region == "north-1"
     assert [one.kind for one in made.resources] == list(KINDS)
@@ -94,10 +94,20 @@ def test_what_is_asked_for_in_plain_words(driver: FakeDriver, need: Need, machin
     assert plan(driver, task(need=need)).offer.machine == machine
 
 
+def test_a_price_that_is_not_known_is_no_price(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = msgspec.structs.replace(driver.offers(Need())[0], price=None)
+    monkeypatch.setattr(driver, "offers", lambda need: [unknown])
+    assert plan(driver, task()).spec.price is None
+    for spec in (task(need=Need(max_price=1.0)), msgspec.structs.replace(task(), budget=1.0)):
+        with pytest.raises(NoOffer, match="not known") as caught:
+            plan(driver, spec)
+        assert caught.value.hint
+
+
 def test_spot_is_cheaper(driver: FakeDriver) -> None:
     spot, other = (plan(driver, task(need=Need(machine="m", spot=spot))).offer for spot in (True, False))
     assert spot.spot
-    assert spot.price.usd_per_hour < other.price.usd_per_hour
+    assert spot.usd_per_hour < other.usd_per_hour
 
 
 @pytest.mark.parametrize("need", [Need(spot=True), Need(gpu="T4"), Need(machine="m+t4"), Need(region="north-1")])
@@ -298,7 +308,7 @@ def test_killed_on_the_way_another_process_finds_and_removes_the_rest(
     assert len(found) == min(upto, 1)
     for leftover in found:
         assert leftover.safe
-        assert sweep.remove(other, leftover, clock) == []
+        assert sweep.remove(leftover, clock) == []
     assert cloud.left == []
 
 
@@ -309,8 +319,9 @@ def test_what_was_just_made_or_has_run_is_not_swept(driver: FakeDriver, cloud: C
     made = up(driver, clock, task("worked"))
     watch.wait(driver, made.handle, clock, watch.is_over, 1.0)
     clock.sleep(sweep.HALF_MADE_SECONDS)
-    found = [leftover.record.handle.id for leftover in sweep.leftovers(driver, driver.find("me"), clock)]
-    assert found == [ids.identifier("me", "fresh")]
+    (found,) = sweep.leftovers(driver, driver.find("me"), clock)
+    assert found.record is not None
+    assert found.record.handle.id == ids.identifier("me", "fresh")
 
 
 def test_remains_without_a_record_are_named_and_kept(driver: FakeDriver, cloud: Cloud, clock: FakeClock) -> None:
@@ -319,7 +330,7 @@ def test_remains_without_a_record_are_named_and_kept(driver: FakeDriver, cloud: 
     (leftover,) = sweep.leftovers(driver, driver.find("me"), clock)
     assert not leftover.safe
     assert made.spec.id in leftover.text
-    assert sweep.remove(driver, leftover, clock) == []
+    assert sweep.remove(leftover, clock) == []
     assert len(cloud.left) > 1
 
 

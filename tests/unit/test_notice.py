@@ -43,7 +43,7 @@ def test_a_notice_begins_the_end_and_is_remembered(tmp_path: Path) -> None:
         await asyncio.wait_for(agent._watch_notice(), 5)
         return await agent._end
 
-    assert asyncio.run(live()) == End("stopped", "the spot machine is taken back")
+    assert asyncio.run(live()) == End("stopped", "the spot machine is taken back", goes_on=True)
     assert [event.code for event in records.events()] == ["interrupted"]
 
 

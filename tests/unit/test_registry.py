@@ -24,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("name", sorted(registry.DRIVERS))
 def test_every_name_loads_a_driver_of_that_name_and_its_machine_side(settings: Settings, name: str) -> None:
     assert registry.load(name, settings).name == name
-    assert registry.load_machine(name).notice() is None
+    assert callable(registry.load_machine(name).notice)
 
 
 def test_the_table_is_in_order_and_the_fake_is_not_offered() -> None:
@@ -44,12 +44,21 @@ def test_a_missing_library_is_answered_with_how_to_install_it(
 ) -> None:
     (tmp_path / "needy_driver.py").write_text("import a_cloud_sdk_that_is_not_there\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    for install in ("", "pip install 'lofty[needy]'"):
-        monkeypatch.setitem(registry.DRIVERS, "needy", registry.Entry("needy_driver:Needy", "needy_driver:M", install))
-        with pytest.raises(MissingExtra, match="a_cloud_sdk_that_is_not_there") as caught:
-            registry.load("needy", settings)
-        assert caught.value.hint == "pip install 'lofty[needy]'"
-        assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+    monkeypatch.setitem(registry.DRIVERS, "needy", registry.Entry("needy_driver:Needy", "needy_driver:M"))
+    with pytest.raises(MissingExtra, match="a_cloud_sdk_that_is_not_there") as caught:
+        registry.load("needy", settings)
+    assert caught.value.hint == "pip install 'lofty[needy]'"
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_a_cloud_is_asked_where_somebody_uses_it(tmp_path: Path) -> None:
+    """`lofty ls` of a person without an account asks nobody, and imports nothing for it."""
+    nobody = {"HOME": str(tmp_path)}
+    assert registry.used(nobody) == ("local",)
+    assert registry.used({**nobody, "AWS_PROFILE": "work"}) == ("aws", "local")
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").write_text("[default]\n")
+    assert registry.used(nobody) == ("aws", "local")
 
 
 def test_a_fault_of_our_own_is_not_taken_for_a_missing_library(

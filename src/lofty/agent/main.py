@@ -17,7 +17,7 @@ import psutil
 
 from ..drivers.base import MachineSide
 from ..drivers.registry import load_machine
-from ..errors import LoftyError
+from ..errors import LoftyError, Stale
 from ..model.spec import TOOLS, Process, TaskSpec
 from ..model.state import Machine, State
 from ..model.units import clock
@@ -25,6 +25,8 @@ from ..store.base import Store
 from ..store.files import Moved
 from ..store.records import Records
 from . import child, environment, keeper, paths, recipe
+from .arrival import end_for_good, publish_host_key
+from .claim import RENEW_SECONDS, Claim, resume
 from .idle import Activity, Worked, last_active
 from .log import Log
 from .mirror import HURRIED_SECONDS, LAST_SECONDS, Mirror
@@ -45,7 +47,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 HERE = Pace(log=0.1, control=0.5, deadline=1.0, heartbeat=5.0, idle=5.0)
-CLOUD = Pace(log=2.0, control=0.5, deadline=30.0, heartbeat=60.0, idle=10.0)
+CLOUD = Pace(log=2.0, control=0.5, deadline=30.0, heartbeat=120.0, idle=10.0)
 
 RESTARTS, RESTART_WINDOW = 3, 600.0
 """A server that dies is started again, but not for ever: so often within so many seconds."""
@@ -73,6 +75,8 @@ class End(msgspec.Struct, frozen=True):
     exit_code: int | None = None
     error: str = ""
     hint: str = ""
+    goes_on: bool = False
+    """The machine goes away, the task does not: another one is to take it up."""
 
 
 class Agent:
@@ -100,6 +104,8 @@ class Agent:
             self._mirror = Mirror(order, spec, say=self._say_from_thread, moved=self._alive_while_moving)
         self._arrived = False
         self._hurry = False
+        self._claim = resume(records, order.holder, machine) if order.holder else None
+        self._lost = False
 
     # --- the whole life ---
 
@@ -107,10 +113,13 @@ class Agent:
         """From start to last word."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._finish, End("stopped"))
+            # In a cloud it is the machine that is told to end: by a person, or because another one replaces it.
+            loop.add_signal_handler(number, self._finish, End("stopped", goes_on=self._claim is not None))
         shipping = asyncio.create_task(self._guarded(self._ship_log()))
         for work in (self._control(), self._watch_notice(), self._heartbeat(), self._watch_idle(), self._work()):
             self._begin(work)
+        if self._claim is not None:
+            self._begin(self._hold(self._claim))
         end = await self._end
         self._machine.state, self._machine.reason = "stopping", end.reason
         self._report.save()
@@ -119,7 +128,7 @@ class Agent:
         kill_tagged(self._order.store, self._machine.id, spare=(watch.pid,))
         if end.exit_code is None and self._spec.kind == "job" and codes:
             end = msgspec.structs.replace(end, exit_code=codes[0])
-        if self._mirror is not None and self._arrived:
+        if self._mirror is not None and self._arrived and not self._lost:
             end = await self._bring_back(self._mirror, end)
         await _cancelled(shipping)
         self._log.close()
@@ -130,6 +139,26 @@ class Agent:
         machine.state, machine.reason, machine.error = end.state, end.reason, end.error
         machine.exit_code, machine.hint = end.exit_code, end.hint
         self._report.last_word()
+        if self._claim is not None:
+            await asyncio.to_thread(self._leave, self._claim, end)
+
+    async def _hold(self, claim: Claim) -> None:
+        """Keep the lease. Who loses it was taken for dead, and another machine works: touch nothing more."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await asyncio.to_thread(claim.renew, time.time())
+            except Stale:
+                self._lost = True
+                self._finish(End("lost", "another machine has taken the task up", goes_on=True))
+            except LoftyError as error:
+                sys.stderr.write(f"lease: {error}\n")  # the next renewal may still be in time
+
+    def _leave(self, claim: Claim, end: End) -> None:
+        """Let the next machine begin at once, or have the cloud end this one for good."""
+        claim.give_back(over=self._spec.kind == "job" and not end.goes_on)
+        if not end.goes_on:
+            end_for_good(self._side)
 
     def _finish(self, end: End) -> None:
         """Begin the end; only the first reason counts."""
@@ -325,7 +354,7 @@ class Agent:
             if notice is not None:
                 self._report.happened("interrupted", notice)
                 self._hurry = True
-                self._finish(End("stopped", notice))
+                self._finish(End("stopped", notice, goes_on=True))
                 return
             await asyncio.sleep(NOTICE_SECONDS)
 
@@ -401,6 +430,8 @@ def run(order_text: str) -> None:
         rmtree(folder, ignore_errors=True)
         sys.exit(1)
     machine.pid, machine.birth, machine.run = os.getpid(), psutil.Process().create_time(), str(folder)
+    if order.holder:
+        publish_host_key(records, machine)
     records.put_machine(machine)
 
     async def live() -> None:

@@ -11,12 +11,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     """URL of the task's prefix."""
     machine: str
-    """The machine's id within the task."""
+    """The machine's id within the task; empty where the cloud starts machines by itself, which then claim one."""
     workdir: str
     """Where the files go when the spec names no directory of this machine."""
     state: str
     """What outlives a start but not the task: layouts of windows, the key of login cookies."""
     cache: str
     """What can be made again: environments."""
+    holder: str = ""
+    """The cloud's name of the machine, which holds the lease; empty on this computer, where nobody else claims."""
     detach: bool = False
     """Whether to fork away from the process that starts it."""

@@ -21,6 +21,7 @@ VERBS = {
     "ls": "List workspaces and jobs",
     "url": "Print the address of a workspace",
     "open": "Open a workspace in the browser",
+    "ssh": "A shell on the machine, or a command there",
     "logs": "Show the output of a workspace or job",
     "pull": "Bring the files of a workspace or job",
     "push": "Send changed files to a workspace or job",
@@ -36,7 +37,7 @@ VERBS = {
     "sweep": "Remove what was left behind",
 }
 """In the order of `lofty --help`; each lies in the module of its name."""
-LATER = ("ssh", "init", "tf")
+LATER = ("init", "tf")
 """Verbs that are promised and not there yet: said so, instead of 'unknown'."""
 
 
@@ -91,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     arguments = list(arguments)
     debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
     arguments = [word for word in arguments if word != "--debug"] if debug else arguments
-    failed = 125 if arguments[:1] == ["run"] else None
+    failed = 125 if arguments[:1] in (["run"], ["ssh"]) else None
     words = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:
         outcome: Any = cli.main(arguments, prog_name="lofty", standalone_mode=False, obj=arguments)
@@ -103,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             raise
         message, hint = _click_message(error), _click_hint(error)
-        if failed and "--json" in words:
+        if arguments[:1] == ["run"] and "--json" in words:
             from .output import failure
 
             failure(None, "UsageError", message, hint)

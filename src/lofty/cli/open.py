@@ -20,7 +20,7 @@ def command(name: str | None) -> None:
     task = client.get(name, kind="workspace")
     if task.state != "running":
         raise UsageError(f"'{task.name}' is {task.state}", hint=f"lofty start {task.name}")
-    url = task.url or ""
+    url = task.connect().url or ""
     if not open_page(url, client.home):
         say("there is no display here; the address is:")
         data(url)

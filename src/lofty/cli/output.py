@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from ..api import Step, Task
+    from ..model.spec import TaskSpec
     from ..store.files.report import Moved
 
 STAGES = {
@@ -93,7 +94,7 @@ def facts(task: Task, seen: Observation) -> dict[str, Any]:
         "tensorboard_url": place.tensorboard if place else None,
         "on": spec.on,
         "region": task.handle.region,
-        "machine": spec.need.machine if spec.on != "local" and spec.need.machine else "this-machine",
+        "machine": _machine(spec, seen),
         "machines": [
             {"id": one.id, "rank": one.rank, "state": one.state, "exit_code": one.exit_code, "pid": one.pid}
             for one in seen.machines
@@ -105,6 +106,13 @@ def facts(task: Task, seen: Observation) -> dict[str, Any]:
         "output": str(task.output) if task.output else None,
         "created": spec.created,
     }
+
+
+def _machine(spec: TaskSpec, seen: Observation) -> str:
+    """The type of the machine there is; where there is none now, what was asked for."""
+    if spec.on == "local":
+        return "this-machine"
+    return next((one.type for one in seen.machines if one.type), spec.need.machine)
 
 
 def money(value: float | None) -> str:

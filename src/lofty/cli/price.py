@@ -25,7 +25,7 @@ def command(as_json: bool, **given: Any) -> None:
         say(f"note: {note}")
     rows = [
         (o.driver, o.region, o.machine, f"{o.cpus:g}", f"{o.memory:g}", f"{o.gpu}:{o.gpus}" if o.gpus else "-",
-         money(o.price.usd_per_hour), o.price.source)
+         money(o.price.usd_per_hour if o.price else None), o.price.source if o.price else "not known")
         for o in offers
     ]  # fmt: skip
     table(("ON", "REGION", "MACHINE", "CPUS", "GB", "GPU", "USD/H", "SOURCE"), rows)

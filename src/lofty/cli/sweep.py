@@ -8,7 +8,7 @@ from . import options
 from .output import document, say
 
 
-@click.command(help="Remove half-made tasks, and environments whose folder is gone.")
+@click.command(help="Remove half-made tasks, what belongs to no task, and environments whose folder is gone.")
 @options.dry_run
 @options.yes
 @options.as_json

@@ -20,6 +20,8 @@ def command(name: str | None, notebook: bool, tensorboard: bool, as_json: bool) 
 
     task = Client().get(name, kind="workspace")
     seen = task.observe()
+    if seen.state == "running":
+        task.connect()
     if as_json:
         document(facts(task, seen))
         return

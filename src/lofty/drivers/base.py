@@ -8,7 +8,7 @@ settings come in through the constructor. What is true for every driver is writt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -17,8 +17,9 @@ from ..model.state import Cursor, Endpoint, Finding, Handle, LogLine, Observatio
 
 Feature = Literal["spot", "gpus", "parallelism", "in-place", "ssh", "regions", "billed"]
 """spot: cheap machines that may be taken away · gpus · parallelism: more than one machine a task ·
-in-place: the machine is this computer, so it can work directly in the user's directory · ssh ·
-regions · billed: machines cost money, so a deadline and an idle rule are on unless refused."""
+in-place: the machine is this computer, so it can work directly in the user's directory ·
+ssh: machines are reached through it, and a person can have a shell on one · regions ·
+billed: machines cost money, so a deadline and an idle rule are on unless refused."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +82,19 @@ class Driver(Protocol):
         """Lines from the cursor on that are there now, each with the cursor behind it: no gap, no repeat,
         also after the machine is gone."""
 
-    def reach(self, handle: Handle, port: int) -> Endpoint:
-        """How that port of the machine is reached; never opens anything to the public."""
+    def reach(self, handle: Handle, port: int, rank: int = 0) -> Endpoint:
+        """How that port of the machine of that rank is reached; never opens anything to the public. Raises
+        `Unavailable` while there is no such machine, or it has not published its host key yet."""
+
+
+@runtime_checkable
+class Unclaimed(Protocol):
+    """What a driver has besides, whose cloud can hold things of lofty that no task's record leads to: what all tasks of
+    an account share, and what was made so short before a computer died that `down` did not see it yet."""
+
+    def unclaimed(self) -> Sequence[Resource]:
+        """Such things of the account, whoever made them, in the order in which they can be deleted. What is shared is
+        among them only while there is no task at all."""
 
 
 DriverFactory = Callable[[Settings], Driver]

@@ -138,6 +138,9 @@ class Cloud:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
         self.script = Script()
+        self.address: Endpoint | None = None
+        """Where every machine is reached, for tests that have a real ssh server: handed in before the first driver is
+        made, which then claims the feature `ssh`."""
         self.calls: list[str] = []
         """Every call that left for the cloud, such as `create group`."""
         self.lock = threading.RLock()
@@ -340,6 +343,8 @@ class FakeDriver:
 
     def __init__(self, settings: Settings, cloud: Cloud | None = None) -> None:
         self.cloud = cloud or Cloud.at(settings.home)
+        if self.cloud.address:
+            self.features = self.features | {"ssh"}
 
     def check(self) -> Sequence[Finding]:
         """Whether the cloud lets us in."""
@@ -356,7 +361,7 @@ class FakeDriver:
         with self.cloud.lock:
             self.cloud.strike("offers")
         fitting = [offer for offer in _catalogue(spot=need.spot) if wanted(offer)]
-        return sorted(fitting, key=lambda offer: (offer.price.usd_per_hour, offer.region, offer.machine))
+        return sorted(fitting, key=lambda offer: (offer.usd_per_hour, offer.region, offer.machine))
 
     def resources(self, task: TaskSpec, offer: Offer | None) -> Sequence[Resource]:
         """The store, the role that may use it, and the scaling group that has the role."""
@@ -408,9 +413,11 @@ class FakeDriver:
             self.cloud.strike("logs")
         yield from self.cloud.records(handle.id).log(cursor)
 
-    def reach(self, handle: Handle, port: int) -> Endpoint:
-        """As if a tunnel ended here."""
-        return Endpoint(how="loopback", host="127.0.0.1", port=port)
+    def reach(self, handle: Handle, port: int, rank: int = 0) -> Endpoint:
+        """The address that was handed in; otherwise as if a tunnel ended here."""
+        with self.cloud.lock:
+            self.cloud.strike("reach")
+            return self.cloud.address or Endpoint(how="loopback", host="127.0.0.1", port=port)
 
 
 class FakeMachine:

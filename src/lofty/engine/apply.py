@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..drivers.base import Resource
-from ..errors import LoftyError, Stale
+from ..errors import Conflict, LoftyError, Stale
 from .clock import Clock
-from .retry import retried
+from .retry import DELETE_TRIES, retried
 
 
 def create(resources: Sequence[Resource], clock: Clock) -> None:
@@ -23,8 +23,8 @@ def create(resources: Sequence[Resource], clock: Clock) -> None:
             made.append(resource)
             try:
                 retried(resource.create, clock)
-            except Stale:
-                made.pop()  # another process made it at this moment: it is not ours to delete
+            except (Stale, Conflict):
+                made.pop()  # another process made it at this moment, or it is not lofty's: not ours to delete
                 raise
     except BaseException as error:
         left = destroy(made, clock)
@@ -42,7 +42,7 @@ def destroy(resources: Sequence[Resource], clock: Clock) -> list[str]:
             left.append(f"store {resource.name} (kept, it knows the rest)")
             continue
         try:
-            retried(resource.delete, clock)
+            retried(resource.delete, clock, DELETE_TRIES)
         except (LoftyError, OSError) as error:
             left.append(f"{resource.kind} {resource.name} ({error})")
     return left

@@ -43,7 +43,12 @@ def plan(driver: Driver, spec: TaskSpec) -> Plan:
         raise NoOffer(f"no machine of {driver.name} fits what was asked for", hint="lofty price")
     offer = offers[0]
     price = offer.price
-    if spec.need.max_price is not None and price.usd_per_hour > spec.need.max_price:
+    if price is None and (spec.need.max_price is not None or spec.budget is not None):
+        raise NoOffer(
+            f"what {offer.machine} costs is not known, so --max-price and --budget cannot be kept",
+            hint="leave them out, or name another --machine",
+        )
+    if price is not None and spec.need.max_price is not None and price.usd_per_hour > spec.need.max_price:
         raise NoOffer(
             f"the cheapest machine costs {price.usd_per_hour:.4f} USD/h, above {spec.need.max_price}",
             hint="raise --max-price or take a smaller machine",

@@ -11,17 +11,19 @@ from .clock import Clock
 T = TypeVar("T")
 
 TRIES = 6
+DELETE_TRIES = 20
+"""What is in use is free, and what is going has gone, after minutes: six of them."""
 LONGEST = 20.0
 """Seconds between two tries at the most."""
 
 
-def retried(call: Callable[[], T], clock: Clock) -> T:
+def retried(call: Callable[[], T], clock: Clock, tries: int = TRIES) -> T:
     """The call's answer, tried again while its error carries `retry_after`, waiting twice as long each time."""
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         try:
             return call()
         except LoftyError as error:
-            if error.retry_after is None or attempt == TRIES - 1:
+            if error.retry_after is None or attempt == tries - 1:
                 raise
             clock.sleep(min(LONGEST, error.retry_after * 2**attempt))
     raise AssertionError("unreachable")

@@ -99,5 +99,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget: float | None = None
     """USD."""
     tunnel: str = ""
+    index: str = ""
+    """Package index that the machines install from; empty: uv's own."""
     options: dict[str, str] = {}
     """What was asked for in so many words, to tell whether a second request means the same task."""

@@ -62,6 +62,14 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     idle_at: float | None = None
     """When the idle rule will end it if nothing happens; None: no idle rule, or busy."""
     address: str = ""
+    type: str = ""
+    """The cloud's own name of its hardware; empty on this computer."""
+    holder: str = ""
+    """The cloud's name of the machine, such as `i-0abc`; empty on this computer."""
+    user: str = ""
+    """Whom to log in as there."""
+    host_key: str = ""
+    """The public key that its ssh server shows, `ssh-ed25519 AAAA…`; empty where it has none."""
     pid: int | None = None
     birth: float | None = None
     """When that process began, by its own clock: a process id alone may be somebody else's by now."""
@@ -95,7 +103,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A task found: its handle and what was asked for (None where only resources are left of it)."""
+    """A task found: its handle and what was asked for (None where only resources are left of it). A driver that finds
+    many at once may leave out what no list shows, the values of variables; the store has the whole."""
 
     handle: Handle
     spec: TaskSpec | None
@@ -114,9 +123,15 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     gpu: str = ""
     gpus: int = 0
     spot: bool = False
-    price: Price
+    price: Price | None
+    """None where it is not known."""
     notes: tuple[str, ...] = ()
     """What of the request has no meaning here and was passed over."""
+
+    @property
+    def usd_per_hour(self) -> float:
+        """To compare by: what has no known price counts as dearer than everything."""
+        return self.price.usd_per_hour if self.price else float("inf")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,14 +140,23 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     what: str
     hint: str = ""
+    exit_code: int = 3
+    """Of `lofty check` where this fails; about credentials and rights unless it says otherwise."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """How a port of a machine is reached from here."""
+    """How a port of a machine is reached from here. It holds no secret: the key that opens an `ssh` one lies in the
+    task's store, under `private/ssh`."""
 
     how: Literal["loopback", "ssh"]
+    """loopback: `host` and `port` as they are · ssh: through the machine's ssh, to `port` on its loopback."""
     host: str
     port: int
+    user: str = ""
+    ssh_port: int = 22
+    host_key: str = ""
+    """The machine's public host key, `ssh-ed25519 AAAA…`, as it published it through the store. Without it the
+    endpoint is refused."""
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):

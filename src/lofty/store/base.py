@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import obstore
 from obstore.exceptions import GenericError
 from obstore.store import LocalStore, MemoryStore
 
-from ..errors import Damaged, SpecError, Stale
+from ..errors import Damaged, Forbidden, SpecError, Stale
 from . import disk
 from .clouds import LARGE, SCHEMES, opened
 from .translate import NotModified, translated
@@ -105,7 +106,7 @@ class Store:
         """The bytes under a key and their version, for `swap`."""
         if not self._is_there():
             raise KeyError(key)
-        with translated(self.url, key):
+        with self._reading(key):
             result = obstore.get(self._objects, self._path(key))
             return bytes(result.bytes()), _version(result.meta)
 
@@ -114,7 +115,7 @@ class Store:
         if not self._is_there():
             raise KeyError(key)
         try:
-            with translated(self.url, key):
+            with self._reading(key):
                 result = obstore.get(self._objects, self._path(key), options={"if_none_match": f'"{version}"'})
                 return bytes(result.bytes()), _version(result.meta)
         except NotModified:
@@ -127,7 +128,7 @@ class Store:
             raise KeyError(key)
         asked = [(start, length) for start, length in spans if length]
         starts, lengths = [start for start, _ in asked], [length for _, length in asked]
-        with translated(self.url, key):
+        with self._reading(key):
             parts = obstore.get_ranges(self._objects, self._path(key), starts=starts, lengths=lengths)
             if [len(part) for part in parts] != lengths:
                 raise Damaged(f"{self.url}: {key}: shorter than it should be")
@@ -138,8 +139,29 @@ class Store:
         """The version of a key now."""
         if not self._is_there():
             raise KeyError(key)
-        with translated(self.url, key):
+        with self._reading(key):
             return _version(obstore.head(self._objects, self._path(key)))
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        """A machine's role may list under its own prefix alone, and S3 then answers 403 for a key that is not there;
+        a listing, which it may ask for, tells the one from the other."""
+        try:
+            with translated(self.url, key):
+                yield
+        except Forbidden:
+            if self._cloud is None or self._listed(key):
+                raise
+            raise KeyError(key) from None
+
+    def _listed(self, key: str) -> bool:
+        path = self._path(key)
+        with translated(self.url, key):
+            pages = obstore.list(self._objects, path.rpartition("/")[0] or None, offset=path[:-1])
+            for meta in chain.from_iterable(pages):
+                if meta["path"] >= path:
+                    return bool(meta["path"] == path)
+        return False
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Everything under a prefix that ends at a `/`."""

@@ -4,6 +4,7 @@ look for them: `AWS_*` and profiles, `GOOGLE_*` and `STORAGE_EMULATOR_HOST`, `AZ
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 from datetime import timedelta
@@ -63,7 +64,7 @@ def _s3(bucket: str, client: Any, retry: Any) -> Any:
     own = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")
     container = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
     more: dict[str, Any] = {}
-    region = _first("AWS_REGION", "AWS_DEFAULT_REGION")
+    region = _region_of(bucket) or _first("AWS_REGION", "AWS_DEFAULT_REGION")
     if not _first(*own, *container):
         if _has_profile() and find_spec("boto3") is not None:
             more["credential_provider"] = provider = _profile()
@@ -81,6 +82,12 @@ def _s3(bucket: str, client: Any, retry: Any) -> Any:
     return S3Store(bucket, region=region or "us-east-1", client_options=client, retry_config=retry, **more)
 
 
+def _region_of(bucket: str) -> str:
+    """lofty's own buckets, one in each region of an account, say where they are; others do not."""
+    found = re.fullmatch(r"lofty-\d{12}-([a-z]{2}(?:-[a-z]+)+-\d+)", bucket)
+    return found[1] if found else ""
+
+
 def _has_profile() -> bool:
     keys = _first("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
     files = (keys, _first("AWS_CONFIG_FILE") or "~/.aws/config")
@@ -89,7 +96,7 @@ def _has_profile() -> bool:
 
 def _profile() -> Any:
     """What boto3 makes of the profile: keys, SSO, roles. Asked once here, so that the trouble has a clear place."""
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:

@@ -26,7 +26,7 @@ from ..drivers.base import Driver, Resource
 from ..engine import apply, watch
 from ..engine.clock import Clock
 from ..engine.plan import Plan, plan
-from ..errors import SpecError, Stale, Unsupported
+from ..errors import NoOffer, SpecError, Stale, Unavailable, Unsupported
 from ..model import ids
 from ..model.hardware import SIZES, WORDS
 from ..model.spec import Need, Process, TaskSpec
@@ -139,18 +139,23 @@ class DriverContract:
 
     def test_offers_come_cheapest_first_and_say_where_the_price_is_from(self, driver: Driver) -> None:
         offers = driver.offers(Need())
-        prices = [offer.price.usd_per_hour for offer in offers]
+        prices = [offer.usd_per_hour for offer in offers]
         assert offers
         assert prices == sorted(prices)
         assert all(offer.driver == driver.name and offer.machine and offer.region for offer in offers)
-        assert all(offer.price.source for offer in offers)
+        assert all(offer.price.source for offer in offers if offer.price)
         if "billed" in driver.features:
             assert min(prices) > 0
-            assert all(offer.price.date for offer in offers)
+            assert all(offer.price.date for offer in offers if offer.price)
 
     @pytest.mark.parametrize("word", WORDS)
     def test_every_generic_size_maps(self, driver: Driver, word: str) -> None:
-        offers = driver.offers(Need(machine=word))
+        try:
+            offers = driver.offers(Need(machine=word))
+        except NoOffer as error:
+            assert "+" in word, "a size without a GPU is to be had everywhere"
+            assert error.hint, "a GPU that the cloud does not have is answered with one that it has"
+            return
         assert offers
         if "gpus" in driver.features:
             assert {offer.gpu.lower() for offer in offers} == {word.partition("+")[2]}
@@ -160,7 +165,7 @@ class DriverContract:
     def test_bigger_sizes_are_bigger(self, driver: Driver) -> None:
         found = [driver.offers(Need(machine=size))[0] for size in SIZES]
         assert [offer.cpus for offer in found] == sorted(offer.cpus for offer in found)
-        assert [offer.price.usd_per_hour for offer in found] == sorted(offer.price.usd_per_hour for offer in found)
+        assert [offer.usd_per_hour for offer in found] == sorted(offer.usd_per_hour for offer in found)
 
     @pytest.mark.parametrize("word", ["huge", "m+t5", "t4", "m+", "-", "m t4"])
     def test_a_word_for_no_machine_is_refused(self, driver: Driver, word: str) -> None:
@@ -384,8 +389,12 @@ class DriverContract:
 
     def test_nothing_is_reached_from_outside(self, driver: Driver, clock: Clock, make: Make) -> None:
         planned = make(self.job(driver, clock))
-        end = driver.reach(planned.handle, 4321)
+        try:
+            end = driver.reach(planned.handle, 4321)
+        except Unavailable:
+            return  # there is no machine yet
         assert end.how in ("loopback", "ssh")
+        assert end.how == "loopback" or "ssh" in driver.features
         assert end.how != "loopback" or end.host == "127.0.0.1"
         assert end.port
 

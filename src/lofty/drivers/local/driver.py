@@ -234,7 +234,7 @@ class LocalDriver:
         if records is not None:
             yield from records.log(cursor)
 
-    def reach(self, handle: Handle, port: int) -> Endpoint:
+    def reach(self, handle: Handle, port: int, rank: int = 0) -> Endpoint:
         """Straight: the machine is this computer and listens on loopback alone."""
         return Endpoint(how="loopback", host="127.0.0.1", port=port)
 

@@ -1,0 +1,103 @@
+"""What there is of lofty in an account: by the store, by tags and by names, so that a thing is found whichever of them
+is missing. All of it comes in pages: an account with a thousand tasks is asked as often as one with fifty."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from ...errors import Forbidden
+from ...model.spec import TaskSpec
+from ...model.state import Handle, Record
+from ...store.base import Store
+from ...store.records import Records
+from .resources import Bucket, Place, region_code
+from .session import Clients, Gone, translated
+from .tags import OWNER, TASK, as_dict, record_in
+
+
+def regions(clients: Clients) -> list[str]:
+    """Where lofty was ever used in the account: its buckets bear the region's name, and one listing has them all. Where
+    that may not be asked, or the listing is a little late, the region that is set."""
+    start = f"lofty-{clients.account}-"
+    named: list[str] = []
+    with suppress(Forbidden), translated("look for lofty's buckets"):
+        for page in clients.s3.get_paginator("list_buckets").paginate(Prefix=start):
+            named += [one["Name"].removeprefix(start) for one in page["Buckets"] if one["Name"].startswith(start)]
+    if clients.region not in named:
+        with suppress(Forbidden):  # a region that the account has not enabled: nothing of its is there
+            if Bucket(clients, Place.of(clients, "").bucket).read():
+                named.append(clients.region)
+    return sorted(named)
+
+
+def records(clients: Clients, owner: str) -> Iterator[Record]:
+    """The tasks of an owner in one region. Their groups say what they are; the store has those without a group (one is
+    being made, or being removed), and groups whose store is gone are found too, since they may cost money."""
+    tagged = {str(group["AutoScalingGroupName"]): as_dict(group["Tags"]) for group in groups(clients)}
+    for task_id in tasks(clients):
+        tags = tagged.pop(task_id, {})
+        if tags.get(OWNER, owner) == owner:
+            spec = record_in(tags) or _stored(clients, task_id)
+            if spec is None or spec.owner == owner:
+                yield Record(handle=handle(clients, task_id), spec=spec)
+    for task_id, tags in tagged.items():
+        if tags.get(OWNER) == owner:
+            yield Record(handle=handle(clients, task_id), spec=None)
+
+
+def handle(clients: Clients, task_id: str) -> Handle:
+    """Of a task in the region of these clients."""
+    return Handle(driver="aws", region=clients.region, id=task_id, store=Place.of(clients, task_id).store)
+
+
+def tasks(clients: Clients) -> list[str]:
+    """The identifiers of all tasks that the store of the region knows, whoever's."""
+    place = Place.of(clients, "")
+    return Store(f"s3://{place.bucket}/tasks").folders("") if Bucket(clients, place.bucket).read() else []
+
+
+def groups(clients: Clients) -> Iterator[dict[str, Any]]:
+    """All that are lofty's, whoever's."""
+    asked = {"Name": "tag-key", "Values": [TASK]}
+    with translated("look at the groups"):
+        pages = clients.autoscaling.get_paginator("describe_auto_scaling_groups")
+        for page in pages.paginate(Filters=[asked], MaxRecords=100, IncludeInstances=False):
+            yield from page["AutoScalingGroups"]
+
+
+def unclaimed(clients: Clients) -> list[tuple[str, str]]:
+    """Kinds and task identifiers of what has lofty's mark in the region and no record in the store. The store is asked
+    last: whatever is being made has had its record since before it was there."""
+    found = [*_marked(clients)]
+    known = set(tasks(clients))
+    return [(kind, task_id) for kind, task_id in found if task_id not in known]
+
+
+def _marked(clients: Clients) -> Iterator[tuple[str, str]]:
+    yield from (("group", str(group["AutoScalingGroupName"])) for group in groups(clients))
+    tagged = [{"Name": "tag-key", "Values": [TASK]}]
+    listed: tuple[tuple[str, str, str, dict[str, Any], str], ...] = (
+        ("launch template", "ec2", "describe_launch_templates", {"Filters": tagged}, "LaunchTemplates"),
+        ("security group", "ec2", "describe_security_groups", {"Filters": tagged}, "SecurityGroups"),
+        ("role", "iam", "list_roles", {}, "Roles"),
+        ("instance profile", "iam", "list_instance_profiles", {}, "InstanceProfiles"),
+    )
+    of_region = re.compile(rf"(lofty-.+-[0-9a-f]{{8}})-{region_code(clients.region)}")
+    for kind, service, operation, asked, key in listed:
+        # Roles cannot be listed by tag, and need not be listable at all: whoever may not gets a sweep without them.
+        with suppress(Forbidden), translated(f"look for every {kind}"):
+            for page in getattr(clients, service).get_paginator(operation).paginate(**asked):
+                for one in page[key]:
+                    if service == "ec2":
+                        yield kind, as_dict(one["Tags"])[TASK]
+                    elif match := of_region.fullmatch(one.get("RoleName") or one["InstanceProfileName"]):
+                        yield kind, match[1]
+
+
+def _stored(clients: Clients, task_id: str) -> TaskSpec | None:
+    with suppress(Gone):
+        return Records(Store(handle(clients, task_id).store)).spec()
+    return None
