@@ -87,7 +87,7 @@ def test_a_machine_with_another_host_key_is_refused(site: Site) -> None:
     assert "  try: lofty stop project" in refused.err
     assert other.page.asked == machine.page.asked == 0
     assert "Accepted" not in other.log
-    assert site.lofty.processes() == []
+    eventually(lambda: not site.lofty.processes(), 5)
 
 
 @pytest.mark.parametrize("key", ["", "ssh-ed25519 AAAA\nlofty ssh-ed25519 AAAB", "ssh-rsa AAAA"])
@@ -214,13 +214,13 @@ def test_what_a_killed_forward_left_is_cleaned_up_by_the_next(site: Site) -> Non
 def test_it_ends_when_the_task_is_stopped_and_comes_back_with_it(site: Site) -> None:
     _, port = site.lab()
     site.lofty.ok("stop", "project")
-    assert site.lofty.processes() == []
+    eventually(lambda: not site.lofty.processes(), 5)
     assert port_free(port)
     assert site.lofty("url").code == 2
     assert f":{port}/" in site.lofty.ok("start", "project").out
     assert fetch(port) == "first"
     site.lofty.ok("down", "project", "-y", "--discard")
-    assert site.lofty.processes() == []
+    eventually(lambda: not site.lofty.processes(), 5)
     left = [path for place in ("ssh", "forward") for path in (site.home / place).iterdir()]
     assert left == []
 
@@ -242,7 +242,7 @@ def test_a_port_that_is_taken_here(site: Site) -> None:
         assert refused.code == 2
         assert f"port {port} of this computer is in use by python" in refused.err
         assert "lofty url project" in refused.err
-    assert site.lofty.processes() == []
+    eventually(lambda: not site.lofty.processes(), 5)
     site.lofty.ok("url")
 
 

@@ -12,7 +12,7 @@ from lofty import Client
 from lofty.store.records import Records
 from lofty.testing import Cloud
 
-from ..conftest import Lofty
+from ..conftest import Lofty, eventually
 from .conftest import Site
 
 
@@ -113,4 +113,4 @@ def test_the_fake_hands_out_an_address(site: Site, monkeypatch: pytest.MonkeyPat
     assert f"127.0.0.1:{task.spec.port}/" in (task.url or "")
     assert task.ssh(["exit 9"]) == 9
     task.down(discard=True)
-    assert site.lofty.processes() == []
+    eventually(lambda: not site.lofty.processes(), 5)
