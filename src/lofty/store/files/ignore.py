@@ -16,6 +16,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -57,7 +58,16 @@ _ONLY_FOLDERS = frozenset({"venv", "conda-meta"})
 
 
 def _default(path: str, name: str, *, folder: bool) -> Why | None:
-    """What lofty itself thinks of a path, by its name; `.ENV` and `.env` are the same file on some systems."""
+    """What lofty itself thinks of a path."""
+    if name == "gcloud" and folder and path.endswith(".config/gcloud"):
+        return "secret"
+    return _by_name(name, folder)
+
+
+@lru_cache(maxsize=1 << 15)
+def _by_name(name: str, folder: bool) -> Why | None:
+    """The same by its name, of which a tree has fewer than it has paths; `.ENV` and `.env` are the same file on some
+    systems."""
     if is_own(name):
         return "own"
     name = name.lower()
@@ -69,8 +79,6 @@ def _default(path: str, name: str, *, folder: bool) -> Why | None:
         return found
     if shape := _SHAPES.match(name):
         return "secret" if shape.lastgroup == "secret" else "state"
-    if name == "gcloud" and folder and path.endswith(".config/gcloud"):
-        return "secret"
     return None
 
 
