@@ -171,17 +171,20 @@ def test_a_store_that_fails_for_a_while_loses_nothing(turns: list[tuple[bool, in
     assert text(read(store)) == "".join(f"{number}\n" for number in range(fed))
 
 
-def test_what_did_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", range(100, 120))
+def test_what_did_not_fit_is_said(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "BUFFER_BYTES", 100_000)
     store = Stubborn(memory().url)
     store.refusing = True
     one = Log(store, "0001.0")
     for number in range(2000):
-        one.feed("out", f"{number} {'x' * 100}\n".encode())
-    assert not one.flush()
+        one.feed("out", f"{number} {'x' * width}\n".encode())
+        if number % 500 == 0:
+            assert not one.flush()
     store.refusing = False
     assert one.flush()
     lines = read(store)
+    assert [line.stream for line in lines].index("sys") == 0, "said where the lines are missing"
     said = " ".join(line.text for line in lines if line.stream == "sys")
     kept = [int(line.text.split()[0]) for line in lines if line.stream == "out"]
     lost = sum(int(number) for number in re.findall(r"(\d+) lines", said))

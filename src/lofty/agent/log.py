@@ -105,15 +105,17 @@ class Log:
         self.settle()
 
     def _add(self, stream: Stream, text: str, end: str) -> None:
-        tail: Literal["\n", "\r", ""] = "\n" if end == "\n" else "\r" if end == "\r" else ""
-        line = LogLine(machine=self._machine, time=time.time(), stream=stream, text=text, end=tail)
-        record = encode_line(line)
+        record = self._record(stream, text, end)
         self._waiting.append(record)
         self._waiting_bytes += len(record)
         while self._waiting_bytes > BUFFER_BYTES:
             self._waiting_bytes -= len(self._waiting.pop(0))
             self._dropped += 1
         self._on_new()
+
+    def _record(self, stream: Stream, text: str, end: str = "\n") -> bytes:
+        tail: Literal["\n", "\r", ""] = "\n" if end == "\n" else "\r" if end == "\r" else ""
+        return encode_line(LogLine(machine=self._machine, time=time.time(), stream=stream, text=text, end=tail))
 
     @property
     def dirty(self) -> bool:
@@ -127,15 +129,16 @@ class Log:
 
     def flush(self) -> bool:
         """Bring what waits into the store. False when the store cannot be written now; nothing is lost then."""
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            self.say(f"({dropped} lines of output were lost: the store could not be written)")
         while self._waiting:
-            take, size = 0, len(self._open)
-            while take < len(self._waiting) and size < SEGMENT_BYTES:
+            # In the place of what was lost, and outside the bound: its own line must not push out another.
+            gap = b""
+            if self._dropped:
+                gap = self._record("sys", f"({self._dropped} lines of output were lost: the store could not be written)")
+            take, size = 0, len(self._open) + len(gap)
+            while take < len(self._waiting) and (size < SEGMENT_BYTES or not take):
                 size += len(self._waiting[take])
                 take += 1
-            grown = bytes(self._open) + b"".join(self._waiting[:take])
+            grown = bytes(self._open) + gap + b"".join(self._waiting[:take])
             try:
                 self._store.put(segment_key(self._machine, self._segment), grown)
             except LoftyError as error:
@@ -144,6 +147,7 @@ class Log:
             for record in self._waiting[:take]:
                 self._waiting_bytes -= len(record)
             del self._waiting[:take]
+            self._dropped = 0
             self._open = bytearray(grown)
             if len(grown) >= SEGMENT_BYTES:
                 self._segment, self._open = self._segment + 1, bytearray()
