@@ -120,6 +120,11 @@ def test_a_file_that_is_written_all_the_time_is_not_published_all_the_time(
     assert 2 <= sum(report.sent for report in told) <= 6
 
 
+def test_a_machine_that_vanishes_takes_three_seconds_with_it() -> None:
+    settling = 2 * live.SETTLE_MS / 1000  # what is saved meanwhile waits for a second round
+    assert live.CLOUD.publish + settling < 3
+
+
 def test_trouble_is_said_once_and_nothing_is_lost(
     sides: tuple[files.Folder, files.Folder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
