@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -189,12 +190,19 @@ ARGUMENTS = (
 def chromium() -> Iterator[Browser]:
     """The system's Chromium. Not for longer than a module: while Playwright is open, its thread has a running event
     loop, and tests that start one of their own fail."""
+    with browser() as made:
+        yield made
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, in the network of the thread that asks."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         (pytest.fail if required("chromium") else pytest.skip)("no Chromium here: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, headless=True, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
+        made = playwright.chromium.launch(executable_path=found, headless=True, args=list(ARGUMENTS))
+        yield made
+        made.close()

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import run_cell
 from tests.cloudbox.cloud import Cloudbox
-from tests.conftest import Lofty, eventually
-from tests.e2e.support import Workspace
+from tests.cloudbox.network import GATEWAY
+from tests.conftest import Lofty, browser, eventually
+from tests.e2e.support import Workspace, write_notebook
 
 pytestmark = [pytest.mark.cloudbox, pytest.mark.timeout(400)]
-
-
-JOB = """
-import os
-print(os.environ["LOFTY_RANK"])
-open("out.txt", "w").write("made")
-raise SystemExit(3)
-"""
 
 
 @pytest.fixture
@@ -98,15 +92,90 @@ def test_two_machines_do_a_job_together(cloud: Cloudbox, person: Lofty, folder: 
     person.ok("down", "ranks-1", "-y", timeout=120)
 
 
-@pytest.mark.campaign
-@pytest.mark.skipif(os.environ.get("LOFTY_CAMPAIGN") != "1", reason="waits for a lease to run out: make nightly")
-def test_the_power_fails_and_the_page_comes_back(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
+def test_a_browser_finds_the_page_again_after_the_power_failed(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
+    write_notebook(folder / "book.ipynb", "'a cell'")
     workspace = Workspace(person.ok("lab", folder, "-d", "--json", timeout=200).json())
-    (first,) = cloud.machines()
-    began = time.monotonic()
-    cloud.machine(first.id).cut()
-    eventually(lambda: not workspace.answers(), 30)
-    eventually(workspace.answers, 240)
-    print(f"back after {time.monotonic() - began:.0f} s")
+    url = workspace.page("lab/tree/book.ipynb")
+    with browser() as chromium:
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        page = context.new_page()
+        page.goto(url)
+        run_cell(page, "print(6*7)", "42")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+s")
+        eventually(lambda: person.ok("pull", "work") and "6*7" in (folder / "book.ipynb").read_text(), 20)
+
+        (first,) = cloud.machines()
+        began = time.monotonic()
+        cloud.machine(first.id).cut()
+        eventually(lambda: not workspace.answers(), 30)
+        eventually(workspace.answers, 240)  # a lease runs out first
+        print(f"back after {time.monotonic() - began:.0f} s")
+        assert [one.id for one in cloud.machines() if one.state == "running"] != [first.id]
+
+        page.goto(url)
+        run_cell(page, "print(6*7)", "42")
+        page.screenshot(path=folder.parent / "again.png")
     assert person.ok("url", "work").out.strip().splitlines()[0].endswith(workspace.url)
     person.ok("down", "work", "-y", timeout=120)
+    assert "6*7" in (folder / "book.ipynb").read_text()
+
+
+def test_a_notebook_is_run_and_its_outputs_come_back(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
+    write_notebook(folder / "train.ipynb", "print(rate * 21)\nopen('model.bin', 'w').write('x')", parameters="rate = 1")
+    done = person("run", folder / "train.ipynb", "-p", "rate=2", "--json", cwd=folder, timeout=200)
+    assert done.code == 0, done.err
+    executed = Path(done.json()["output"])
+    outputs = json.loads(executed.read_text())["cells"][-1]["outputs"]
+    assert (outputs[0]["text"], (folder / "model.bin").read_text()) == (["42\n"], "x")
+    eventually(lambda: not [one for one in cloud.machines() if one.state == "running"], 60)
+    person.ok("down", "train-1", "-y", timeout=120)
+
+
+SEED = """#!/bin/bash
+set -euo pipefail
+pip3 install ${QUIET:+-q} jupyterlab notebook tensorboard setuptools
+export JUPYTER_TOKEN="$(cat /proc/sys/kernel/random/uuid)"
+mkdir -p "$HOME/tunnel"
+pushd "$HOME/tunnel"
+# A tunnel says where it leads; this one leads to the machine itself, since nobody may reach it here.
+(python3 - <<TUNNEL
+br = "\\n*=*=*=*=*=*=*=*=*=*=*=*=*\\n"
+jupyter, board = "http://127.0.0.1:8888", "http://127.0.0.1:6006"
+urls = [f"Jupyter Lab: {jupyter}/lab?token=$JUPYTER_TOKEN", f"Jupyter Notebook: {jupyter}/tree?token=$JUPYTER_TOKEN"]
+text = br + br.join("URL: " + url for url in [*urls, f"TensorBoard: {board}"]) + br
+open("new.md", "w").write(text)
+__import__("os").rename("new.md", "log.md")
+TUNNEL
+) &
+while test ! -f log.md; do sleep 1; done
+cat log.md
+popd
+
+# start tensorboard in background
+env -u JUPYTER_TOKEN -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u REPO_TOKEN \\
+  tensorboard --logdir . --host 0.0.0.0 --port 6006 &
+
+# start Jupyter server in foreground
+env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u REPO_TOKEN \\
+  jupyter lab --allow-root --ip=0.0.0.0 --no-browser --port=8888 --port-retries=0
+"""
+"""As people ran Jupyter with the predecessor: what the machine installs and starts is all in the script, and the log
+is where its addresses are found."""
+
+
+def test_a_script_that_installs_and_starts_jupyter_by_itself(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
+    (folder / "serve.sh").write_text(SEED)
+    index = ("--env", f"PIP_INDEX_URL={cloud.index_url}", "--env", f"PIP_TRUSTED_HOST={GATEWAY}", "--env", "QUIET=1")
+    made = person.ok("run", folder / "serve.sh", "-d", "--json", *index, cwd=folder, timeout=200).json()
+    name = made["name"]
+
+    def urls() -> list[str]:
+        return re.findall("URL: .*: (http.+)", person.ok("logs", name).out)
+
+    eventually(lambda: len(urls()) == 3, 180)
+    for url in urls():
+        asked = f"curl -sf -o /dev/null --retry 60 --retry-delay 1 --retry-connrefused -w '%{{http_code}}' '{url}'"
+        assert person.ok("ssh", name, "--", asked, timeout=120).out == "200", url
+    person.ok("down", name, "-y", timeout=200)
+    assert [one for one in cloud.machines() if one.state == "running"] == []

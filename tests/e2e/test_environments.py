@@ -86,7 +86,7 @@ WAYS: dict[str, Callable[[Lofty, Path], None]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_folder_names_the_environment(lofty: Lofty, tmp_path: Path, jupyter_python: Path, way: str) -> None:
-    folder = make_folder(tmp_path, "work", look_py=LOOK)
+    folder = make_folder(tmp_path, "work", look_py=LOOK, look_sh="python look.py\n")
     write_notebook(folder / "look.ipynb", LOOK)
     WAYS[way](lofty, folder)
     before = snapshot(folder)
@@ -103,6 +103,7 @@ def test_the_folder_names_the_environment(lofty: Lofty, tmp_path: Path, jupyter_
         assert str(folder) not in kernel.run("import ipykernel; print(ipykernel.__file__)")
     kernel.close()
     answers["script"] = lofty.ok("run", "look.py", cwd=folder).json()
+    answers["shell"] = lofty.ok("run", "look.sh", cwd=folder).json()
     lofty.ok("run", "look.ipynb", "--output", tmp_path / "seen.ipynb", cwd=folder)
     answers["notebook"] = json.loads(printed(tmp_path / "seen.ipynb")[0])
 

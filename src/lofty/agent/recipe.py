@@ -65,9 +65,10 @@ def command(
     env.update({key: _filled(value, values) for key, value in process.env.items()})
     env["LOFTY_TASK"] = spec.id
     env["LOFTY_RANK"], env["LOFTY_SIZE"] = str(machine.rank), str(spec.parallelism)
-    if places.user.python.parent != places.tools.parent:
-        env["PATH"] = f"{places.user.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
-        env["VIRTUAL_ENV"] = str(places.user.python.parent.parent)
+    programs = places.user.python.parent
+    env["PATH"] = f"{programs}{os.pathsep}{env.get('PATH', os.defpath)}"
+    if (programs.parent / "pyvenv.cfg").is_file():
+        env["VIRTUAL_ENV"] = str(programs.parent)
     return argv, env
 
 
