@@ -16,7 +16,7 @@ from .drivers.base import Driver, Settings
 from .engine import apply, watch
 from .engine.clock import Clock
 from .engine.retry import retried
-from .errors import Conflict, LoftyError, NotFound, TaskFailed, Unsupported, UsageError
+from .errors import Conflict, LimitReached, LoftyError, NotFound, TaskFailed, Unsupported, UsageError
 from .jupyter import workspace
 from .model.spec import Need, TaskSpec
 from .model.state import ALIVE, Cursor, Endpoint, LogLine, Observation, Record
@@ -235,9 +235,12 @@ class Task:
         for seen in watch.watch(self._driver, self.handle, self._context.clock, watch.is_up, self._pace):
             reporter.look(seen)
         failed = next((machine for machine in seen.machines if machine.error), None)
-        if seen.state == "failed" and failed is not None and failed.exit_code is None:
+        if seen.state not in ALIVE and failed is not None and failed.exit_code is None:
             kind = getattr(errors, failed.error, TaskFailed)
-            raise kind(failed.reason, hint=failed.hint or f"lofty logs {self.name}")
+            hint = (
+                f"lofty down {self.name}, then again with more" if kind is LimitReached else f"lofty logs {self.name}"
+            )
+            raise kind(failed.reason, hint=failed.hint or hint)
         if self.kind == "workspace" and seen.state != "running":
             raise TaskFailed(
                 f"'{self.name}' did not start: {seen.reason or seen.state}",

@@ -133,7 +133,9 @@ class Log:
             # In the place of what was lost, and outside the bound: its own line must not push out another.
             gap = b""
             if self._dropped:
-                gap = self._record("sys", f"({self._dropped} lines of output were lost: the store could not be written)")
+                gap = self._record(
+                    "sys", f"({self._dropped} lines of output were lost: the store could not be written)"
+                )
             take, size = 0, len(self._open) + len(gap)
             while take < len(self._waiting) and (size < SEGMENT_BYTES or not take):
                 size += len(self._waiting[take])
