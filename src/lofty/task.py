@@ -49,6 +49,10 @@ Where = str | os.PathLike[str] | None
 """A directory; None: the one that this computer bound to the task."""
 
 
+ATTACHED_SECONDS = 60.0
+"""Between looks of who only waits for the end of a task on a cloud: 1,440 a day, each of four reads, 0.0023 USD."""
+
+
 class Step(NamedTuple):
     """What is going on while a call waits."""
 
@@ -378,7 +382,8 @@ class Task:
         thread = Thread(target=live.run, name="lofty-live", daemon=True)
         thread.start()
         try:
-            watch.wait(self._driver, self.handle, self._context.clock, watch.is_over, max(1.0, self._pace * 5))
+            pace = 1.0 if "in-place" in self._driver.features else ATTACHED_SECONDS
+            watch.wait(self._driver, self.handle, self._context.clock, watch.is_over, pace)
         finally:
             live.stop()
             thread.join(timeout=30)

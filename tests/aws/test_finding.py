@@ -6,38 +6,97 @@ from __future__ import annotations
 import copy
 import json
 import time
+from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
 
+from lofty.agent.claim import claim
+from lofty.cli import ls
+from lofty.drivers.aws import seen
+from lofty.drivers.aws.resources import Place
 from lofty.drivers.aws.tags import as_list, with_record
 from lofty.errors import CloudError, Conflict, Forbidden, LoftyError
 from lofty.model import ids
+from lofty.model.spec import TaskSpec
+from lofty.model.state import Machine
+from lofty.store.base import Store
+from lofty.store.states import Shown
 from lofty.task import Task
 from tests.aws.account import Account
+from tests.conftest import eventually
 
 MANY = 1000
 
 
-def test_a_thousand_tasks_are_found_by_the_page(account: Account) -> None:
+def test_a_thousand_tasks_are_listed_by_the_page(
+    account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     task = account.lab()
-    client = account.computer()
-    few = _calls(account, lambda: client.everything())
-    _many(account, task)
-    client = account.computer()
-    client.everything()  # whatever a process does only once
-    before = time.thread_time()
-    many = _calls(account, lambda: client.everything())
-    spent = time.thread_time() - before
-    tasks, problems = client.everything()
-    assert problems == []
-    assert len(tasks) == MANY
-    assert {one.name for one in tasks} >= {"one", "task-7", f"task-{MANY - 1}"}
-    assert all(one.record.spec and one.record.spec.timeout == 3600 for one in tasks)
-    print(f"{MANY} tasks: {spent:.2f} s of CPU, {len(many)} calls; one task: {len(few)} calls")
-    assert spent < 2.0
-    assert len(many) < len(few) + MANY // 50  # as many groups as this cloud puts on a page
+    word, spec = _works(account, task), task.records.spec()
+    assert spec is not None
+    _here(account, monkeypatch)
+    few, (one,), _ = _listed(account, capsys)
+    assert (one["name"], one["state"], one["machines"][0]["id"]) == ("one", "running", "0001.0")
+    for part in (account.cloud.compute, account.cloud.groups.scaling):
+        monkeypatch.setattr(part, "tick", lambda: None)  # the copies are nothing that this cloud could live with
+    with account.cloud.account.lock:
+        _many(account, spec, word)
+    many, found, spent = _listed(account, capsys)
+    assert len(found) == MANY
+    assert {one["name"] for one in found} >= {"one", "task-7", f"task-{MANY - 1}"}
+    assert Counter(one["state"] for one in found) == {"running": 500, "stopped": 250, "lost": 250}
+    same = {"on": "aws", "region": "us-east-1", "kind": "workspace", "url": None}
+    for listed in found:
+        assert {name: listed[name] for name in same} == same
+        assert listed["machine"] == (one["machine"] if listed["state"] == "running" else None)
+        assert listed["cost"] == pytest.approx(listed["price_per_hour"] * 100 / 3600, rel=0.9)
+        assert (listed["time_left"] is not None) == (listed["state"] == "running")
+        assert [machine["state"] for machine in listed["machines"]] == [listed["state"]]
+    print(f"{MANY} tasks: {spent:.2f} s of CPU, {len(many)} requests; one task: {len(few)} requests")
+    pages = MANY // 50 + 2 * MANY // 1000 + MANY // 1000  # of groups, of states, of tasks
+    assert len(many) < len(few) + pages
     assert not [call for call in many if call == "s3:GetObject"]
+    assert spent < 2.0
+    account.cloud.reset()
+
+
+def _here(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line, in this process, on a computer that knows nothing yet."""
+    account.computer()
+    for name, value in account.environ.items():
+        monkeypatch.setenv(name, value)
+
+
+def _listed(account: Account, capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[dict[str, Any]], float]:
+    """What `lofty ls --json` asks and says, and its processor time."""
+    assert ls.command.callback is not None
+    capsys.readouterr()
+    spent: list[float] = []
+
+    def run() -> None:
+        before = time.thread_time()
+        assert ls.command.callback is not None
+        assert ls.command.callback(as_json=True) == 0
+        spent.append(time.thread_time() - before)
+
+    calls = _calls(account, run)
+    return calls, json.loads(capsys.readouterr().out), spent[0]
+
+
+def _works(account: Account, task: Task, *, ago: float = 0.0) -> Machine:
+    """Its machine has begun, and says so, as its agent does."""
+    eventually(lambda: [one for one in account.cloud.machines(task.handle.id) if one.state == "running"], 10)
+    (machine,) = account.cloud.machines(task.handle.id)
+    made = claim(task.records, Store(Place.at(task.handle).states), machine.id, 1)
+    assert made is not None
+    word = made.machine
+    word.state, word.started = "running", time.time() - 100.0 - ago
+    word.deadline, word.idle_at = time.time() + 3000.0, time.time() + 1800.0
+    task.records.put_machine(word)
+    made.show(word)
+    return word
 
 
 def _calls(account: Account, do: object) -> list[str]:
@@ -47,24 +106,98 @@ def _calls(account: Account, do: object) -> list[str]:
     return [call.name for call in calls]
 
 
-def _many(account: Account, task: Task) -> None:
-    """Copies of a task, made where the cloud keeps them."""
+def _many(account: Account, spec: TaskSpec, word: Machine) -> None:
+    """Copies of a task, made where the cloud keeps them: every second one runs, the others have stopped, or were heard
+    of for the last time long ago."""
     cloud = account.cloud
-    spec = task.records.spec()
-    assert spec is not None
     groups = cloud.groups.scaling.groups
     (bucket,) = cloud.account.s3.buckets.values()
-    first = groups[task.handle.id]
+    first = groups[spec.id]
+    (life,) = cloud.groups.compute.members(first.name)
+    memory = Store("memory://words")
     for number in range(1, MANY):
-        name = f"task-{number}"
+        name, runs = f"task-{number}", number % 2 == 0
         other = msgspec.structs.replace(spec, name=name, id=ids.identifier(spec.owner, name))
         group = copy.copy(first)
         group.name, group.tags = other.id, as_list(with_record(other))
-        group.said = {**first.said, "DesiredCapacity": 0, "MinSize": 0, "MaxSize": 0}
+        group.said = {**first.said, **dict.fromkeys(("DesiredCapacity", "MinSize", "MaxSize"), int(runs))}
         group.actions = {}
         groups[other.id] = group
-        key = f"tasks/{other.id}/task.json"
-        bucket.keys[key] = bucket.keys[f"tasks/{task.handle.id}/task.json"]
+        lost = number % 4 == 1
+        said = msgspec.structs.replace(word, state="running" if runs or lost else "stopped", holder=f"i-{number:017x}")
+        said.ended = None if runs or lost else (word.started or 0.0) + 100.0
+        if runs:
+            member = copy.copy(life)
+            member.group, member.instance = other.id, copy.copy(life.instance)
+            member.instance.id = said.holder
+            cloud.groups.compute.lives[said.holder] = member
+        Shown(Store(f"{memory.url}/{other.id}"), 0).show(said)
+        _copy(bucket, f"tasks/{spec.id}/task.json", f"tasks/{other.id}/task.json")
+        _copy(bucket, f"states/{spec.id}/0/lease", f"states/{other.id}/0/lease")
+    lease = f"states/{spec.id}/0/lease"
+    for entry in memory.entries():
+        _copy(bucket, lease, f"states/{entry.key}")
+
+
+def _copy(bucket: Any, key: str, to: str) -> None:
+    made = copy.copy(bucket.keys[key])
+    made.name = to
+    bucket.keys[to] = made
+
+
+@pytest.mark.parametrize("when", ["before", "starting", "running", "silent", "ended"])
+def test_a_list_says_what_a_look_says(account: Account, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = account.lab()
+    if when != "before":
+        word = _works(account, task)
+        shown = Shown(Store(Place.at(task.handle).states), 0)
+        if when == "silent":
+            monkeypatch.setattr(seen, "SILENCE", -1.0)
+        elif when != "running":
+            word.state = "starting" if when == "starting" else "stopped"
+            word.ended = None if when == "starting" else time.time()
+            task.records.put_machine(word)
+            shown.show(word)
+            if when == "ended":
+                task._scale(0, None)
+    (found,) = account.computer().tasks()
+    listed, looked = found.record.seen, found.observe()
+    assert listed is not None
+    expected = {"before": "starting", "silent": "starting", "ended": "stopped"}.get(when, when)
+    assert listed.state == looked.state == expected
+    assert listed.machine_seconds == pytest.approx(looked.machine_seconds, abs=5)
+    for one, other in zip(listed.machines, looked.machines, strict=True):
+        same = ("id", "rank", "state", "reason", "exit_code", "started", "ended", "holder", "type", "seconds_before")
+        assert [getattr(one, name) for name in same] == [getattr(other, name) for name in same]
+        assert one.heartbeat == pytest.approx(other.heartbeat, abs=5)
+    if when == "silent":
+        assert [one.state for one in listed.machines] == ["lost"]
+
+
+def test_machines_whose_record_is_gone_are_no_secret(
+    account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = account.lab()
+    task.records.store.clear()
+    _here(account, monkeypatch)
+    _, (one,), _ = _listed(account, capsys)
+    assert (one["id"], one["kind"], one["state"]) == (task.handle.id, "remains", "lost")
+
+
+def test_states_of_no_task_are_swept(account: Account) -> None:
+    task, kept = account.lab(), account.lab(name="kept")
+    for one in (task, kept):
+        _works(account, one)
+    task.down(discard=True)
+    assert not [one for one in account.leftovers() if task.handle.id in one]
+    late = Store(Place.at(task.handle).states)
+    late.put("0/lease", b"{}")  # by a machine that did not know yet
+    client = account.computer()
+    assert [one.name for one in client.tasks()] == ["kept"]
+    removed, _ = client.sweep()
+    assert removed == [f"the store {task.handle.store} of no task"]
+    assert list(late.entries()) == []
+    assert kept.observe().state == "running"
 
 
 def test_a_region_that_is_named_is_where_it_is_made_and_found(account: Account) -> None:

@@ -11,11 +11,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from lofty.drivers.aws import driver as aws
 from lofty.drivers.aws.resources import Place
 from lofty.model.state import Machine
+from lofty.store.base import Store
+from lofty.store.states import LEASE_SECONDS, Lease, lease_key
 from lofty.task import Task
 from tests.aws.account import Account
 from tests.cloudbox import api as front_door
@@ -201,6 +204,8 @@ def test_a_role_is_good_for_its_own_task_alone(account: Account) -> None:
     s3.put_object(Bucket=bucket, Key=f"tasks/{mine.handle.id}/machines/a", Body=b"1")
     assert s3.get_object(Bucket=bucket, Key=f"tasks/{mine.handle.id}/private/token")["Body"].read()
     assert s3.list_objects_v2(Bucket=bucket, Prefix=f"tasks/{mine.handle.id}/")["KeyCount"] > 3
+    s3.put_object(Bucket=bucket, Key=f"states/{mine.handle.id}/0/lease", Body=b"1")
+    assert s3.list_objects_v2(Bucket=bucket, Prefix=f"states/{mine.handle.id}/0/")["KeyCount"] == 1
     theirs, group = f"tasks/{other.handle.id}", other.handle.id
     beside = f"tasks/{mine.handle.id}x/task.json"
     sizes = {"MinSize": 0, "MaxSize": 9, "DesiredCapacity": 9}
@@ -212,6 +217,13 @@ def test_a_role_is_good_for_its_own_task_alone(account: Account) -> None:
         lambda: s3.delete_object(Bucket=bucket, Key=f"{theirs}/task.json"),
         lambda: s3.list_objects_v2(Bucket=bucket, Prefix=f"{theirs}/"),
         lambda: s3.list_objects_v2(Bucket=bucket, Prefix="tasks/"),
+        lambda: s3.get_object(Bucket=bucket, Key=f"states/{other.handle.id}/0/lease"),
+        lambda: s3.put_object(Bucket=bucket, Key=f"states/{other.handle.id}/0/lease", Body=b""),
+        lambda: s3.put_object(Bucket=bucket, Key=f"states/{other.handle.id}/0/0009.0.1.e30", Body=b""),
+        lambda: s3.put_object(Bucket=bucket, Key=f"states/{mine.handle.id}x/0/lease", Body=b""),
+        lambda: s3.delete_object(Bucket=bucket, Key=f"states/{other.handle.id}/0/lease"),
+        lambda: s3.list_objects_v2(Bucket=bucket, Prefix=f"states/{other.handle.id}/"),
+        lambda: s3.list_objects_v2(Bucket=bucket, Prefix="states/"),
         lambda: s3.put_object(Bucket=bucket, Key="agents/x", Body=b""),
         lambda: s3.delete_bucket(Bucket=bucket),
         lambda: s3.list_buckets(),
@@ -246,6 +258,8 @@ def test_the_door_is_open_to_who_asks_last_and_to_the_task_itself(
     (machine,) = account.cloud.machines(task.handle.id)
     word = Machine(id="0001.0", state="running", holder=machine.id, host_key="ssh-ed25519 AAAA", user="ubuntu")
     task.records.put_machine(word)
+    lease = Lease(word.id, machine.id, time.time() + LEASE_SECONDS)
+    Store(Place.at(task.handle).states).put(lease_key(0), msgspec.json.encode(lease))
     for address in ("198.51.100.7", "198.51.100.7", "203.0.113.9"):
         monkeypatch.setattr(aws, "mine", lambda _, address=address: address)
         end = client.driver("aws").reach(task.handle, 8888)

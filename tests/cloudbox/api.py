@@ -149,7 +149,9 @@ class Api:
             asked = parse(signing_name, signed.method, signed.path, signed.query, dict(signed.headers), signed.body)
             service = asked.service
             call.service, call.operation = asked.service, asked.operation
-            call.params = asked.params or {"Bucket": asked.bucket, "Key": asked.key}
+            call.params = asked.params or {
+                "Bucket": asked.bucket, "Key": asked.key, "Prefix": asked.query.get("prefix", "")
+            }  # fmt: skip
             self.calls.append(call)
             self._strike(call, after=False)
             if asked.operation in _WRITES:

@@ -48,7 +48,8 @@ def needs(asked: Asked, headers: dict[str, str], body: bytes, groups: Groups) ->
     action = f"{_PREFIXES.get(asked.service, asked.service)}:{asked.operation}"
     params = asked.params
     if asked.service == "iam":
-        for key, kind in (("RoleName", "role"), ("InstanceProfileName", "instance-profile")):
+        # A profile's role is named too where it gets one; the right is the profile's.
+        for key, kind in (("InstanceProfileName", "instance-profile"), ("RoleName", "role")):
             if name := params.get(key):
                 return [(action, f"arn:aws:iam::{ACCOUNT}:{kind}/{name}", {})]
     if asked.operation == "RunInstances":

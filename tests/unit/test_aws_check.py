@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -121,6 +122,34 @@ def test_what_is_missing_is_named_by_its_reason() -> None:
     ]
     assert {one.exit_code for one in found if not one.ok} == {3}
     assert any("without the right pricing:GetProducts" in line for line in lines(found, ok=True))
+
+
+@pytest.mark.parametrize(
+    ("right", "action"),
+    [(right, action) for right in policy.RIGHTS for action in right.actions],
+    ids=lambda one: str(one),
+)
+def test_every_single_right_that_is_missing_has_one_clear_line(right: policy.Right, action: str) -> None:
+    if right.sid == "CheckRights":
+        return  # where it is missing nothing can be simulated: see below
+    cloud = Cloud(
+        {
+            "GetCallerIdentity": USER,
+            "SimulatePrincipalPolicy": simulated(lambda one: {"EvalDecision": "implicitDeny"} if one == action else {}),
+            "GetServiceQuota": QUOTA,
+        }
+    )
+    found = findings(cloud, Need())
+    told = [one for one in found if action in one.what]
+    needed = [one for one in policy.RIGHTS if action in one.actions and not one.without]
+    if not needed:
+        (one,) = told
+        assert (one.ok, one.what) == (True, f"without the right {action}, {right.without}")
+        return
+    (one,) = [one for one in found if not one.ok]
+    assert one.what.startswith("missing rights: ")
+    assert set(one.what.removeprefix("missing rights: ").split(", ")) == {action}
+    assert (one.exit_code, one.hint.split("  #")[0]) == (3, "lofty check --on aws --policy")
 
 
 @pytest.mark.parametrize(
@@ -276,19 +305,19 @@ def test_a_cloud_that_does_not_answer_is_told_and_not_raised(monkeypatch: pytest
 def test_the_role_of_a_machine_is_exactly_this() -> None:
     group = policy.group_arn("eu-west-1", ACCOUNT, "lofty-x-1")
     assert group == f"arn:aws:autoscaling:eu-west-1:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/lofty-x-1"
-    assert policy.machine_policy("B", "P/", group) == {
+    assert policy.machine_policy("B", ("P/", "S"), group) == {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Effect": "Allow",
                 "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
-                "Resource": "arn:aws:s3:::B/P/*",
+                "Resource": ["arn:aws:s3:::B/P/*", "arn:aws:s3:::B/S/*"],
             },
             {
                 "Effect": "Allow",
                 "Action": "s3:ListBucket",
                 "Resource": "arn:aws:s3:::B",
-                "Condition": {"StringLike": {"s3:prefix": "P/*"}},
+                "Condition": {"StringLike": {"s3:prefix": ["P/*", "S/*"]}},
             },
             {
                 "Effect": "Allow",
@@ -299,9 +328,13 @@ def test_the_role_of_a_machine_is_exactly_this() -> None:
     }
 
 
+def _each(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 def test_elsewhere_than_in_aws_proper_arns_begin_otherwise() -> None:
-    made = policy.machine_policy("B", "P", policy.group_arn("cn-north-1", ACCOUNT, "g", "aws-cn"))
-    resources = [one["Resource"] for one in made["Statement"]]
+    made = policy.machine_policy("B", ("P",), policy.group_arn("cn-north-1", ACCOUNT, "g", "aws-cn"))
+    resources = [resource for one in made["Statement"] for resource in _each(one["Resource"])]
     assert all(one.startswith("arn:aws-cn:") for one in resources)
     person = json.dumps(policy.client_policy(partition="aws-cn"))
     assert "arn:aws:" not in person
@@ -344,11 +377,11 @@ def test_the_machine_may_do_nothing_that_its_maker_may_not() -> None:
     """Otherwise the person could not hand it on."""
     person = policy.client_policy()["Statement"]
     group = policy.group_arn("us-east-1", ACCOUNT, "lofty-x")
-    for one in policy.machine_policy("lofty-bucket", "x", group)["Statement"]:
-        for action in [one["Action"]] if isinstance(one["Action"], str) else one["Action"]:
-            assert any(
-                action in theirs["Action"] and fnmatchcase(one["Resource"], theirs["Resource"]) for theirs in person
-            ), action
+    for one in policy.machine_policy("lofty-bucket", ("x", "y"), group)["Statement"]:
+        for action, resource in itertools.product(_each(one["Action"]), _each(one["Resource"])):
+            assert any(action in theirs["Action"] and fnmatchcase(resource, theirs["Resource"]) for theirs in person), (
+                action
+            )
 
 
 def test_the_registry_knows_which_clouds_have_a_policy() -> None:

@@ -9,16 +9,22 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from lofty.agent.claim import LEASE_SECONDS, Claim, Lease, claim, resume
+from lofty.agent.claim import Claim, claim, resume
 from lofty.errors import Stale, StoreError
 from lofty.store.base import Store
 from lofty.store.records import Records
+from lofty.store.states import LEASE_SECONDS, Lease
 
 _numbers = itertools.count()
 
 
 class Waited(Exception):
     """There was nothing to claim, and the machine would have waited."""
+
+
+def states_of(records: Records) -> Store:
+    """Where the leases of the task are: beside it."""
+    return Store(records.store.url.replace("/task", "/states/task"))
 
 
 def impatient(_: float) -> None:
@@ -33,7 +39,7 @@ def records() -> Records:
 def taken(
     records: Records, holder: str, ranks: int = 1, now: float = 1000.0, sleep: Callable[[float], None] = impatient
 ) -> Claim:
-    found = claim(records, holder, ranks, now=lambda: now, sleep=sleep)
+    found = claim(records, states_of(records), holder, ranks, now=lambda: now, sleep=sleep)
     assert found is not None
     return found
 
@@ -89,10 +95,10 @@ def test_ranks_are_handed_out_one_by_one_and_what_is_over_is_not_begun_again(rec
     claims[2].give_back(over=False)
     assert taken(records, "i-9", ranks=3, now=1001.0).machine.id == "0002.2", "the lost one is replaced alone"
     claims[0].give_back(over=True)
-    claim(records, "i-9", 3, now=lambda: 1002.0, sleep=impatient)
+    claim(records, states_of(records), "i-9", 3, now=lambda: 1002.0, sleep=impatient)
     for rank in range(3):
-        records.store.put(f"leases/{rank}", msgspec.json.encode(Lease("", "", 0.0, over=True)))
-    assert claim(records, "i-x", 3, sleep=impatient) is None
+        states_of(records).put(f"{rank}/lease", msgspec.json.encode(Lease("", "", 0.0, over=True)))
+    assert claim(records, states_of(records), "i-x", 3, sleep=impatient) is None
 
 
 def test_many_at_once_and_one_gets_it(records: Records) -> None:
@@ -117,29 +123,30 @@ def test_many_at_once_and_one_gets_it(records: Records) -> None:
 
 def test_after_a_new_process_began_the_lease_is_found_again(records: Records) -> None:
     first = taken(records, "i-a")
-    resumed = resume(records, "i-a", first.machine)
+    resumed = resume(states_of(records), "i-a", first.machine)
     resumed.renew(1060.0)
     taken(records, "i-b", now=1060.0 + LEASE_SECONDS + 1)
     with pytest.raises(Stale):
-        resume(records, "i-a", first.machine)
+        resume(states_of(records), "i-a", first.machine)
 
 
 def test_a_renewal_whose_answer_was_lost_is_no_loss(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     first = taken(records, "i-a")
-    swap = records.store.swap
+    store = first._states
+    swap = store.swap
 
     def lose(key: str, raw: bytes, version: str) -> str:
         swap(key, raw, version)
         raise Stale("the second try of a request whose answer was lost")
 
-    monkeypatch.setattr(records.store, "swap", lose)
+    monkeypatch.setattr(store, "swap", lose)
     first.renew(1050.0)
     monkeypatch.undo()
     first.renew(1060.0)
 
 
 def test_a_damaged_lease_is_taken_over(records: Records) -> None:
-    records.store.put("leases/0", b"\xff{")
+    states_of(records).put("0/lease", b"\xff{")
     assert taken(records, "i-a").machine.id == "0001.0"
 
 
@@ -147,6 +154,6 @@ def test_a_store_that_fails_is_said(records: Records, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise StoreError("503")
 
-    monkeypatch.setattr(records.store, "read", fail)
+    monkeypatch.setattr(Store, "read", fail)
     with pytest.raises(StoreError):
         taken(records, "i-a")

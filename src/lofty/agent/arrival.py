@@ -37,7 +37,7 @@ def claimed(path: str) -> str:
     spec = _first_word(records)
     side = load_machine(spec.on)
     holder = side.identity()
-    found = claim(records, holder, spec.parallelism)
+    found = claim(records, Store(order.states), holder, spec.parallelism)
     if found is None:
         end_for_good(side)
         sys.exit(0)

@@ -42,12 +42,16 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     log: float
     control: float
     deadline: float
-    heartbeat: float
     idle: float
 
 
-HERE = Pace(log=0.1, control=0.5, deadline=1.0, heartbeat=5.0, idle=5.0)
-CLOUD = Pace(log=2.0, control=0.5, deadline=30.0, heartbeat=120.0, idle=10.0)
+HERE = Pace(log=0.1, control=0.5, deadline=1.0, idle=5.0)
+CLOUD = Pace(log=2.0, control=0.5, deadline=60.0, idle=10.0)
+
+HEARTBEAT_SECONDS = 5.0
+"""Where no lease is renewed, which is a heartbeat too."""
+IDLE_TOLD_SECONDS = 120.0
+"""Between words about when the idle rule will strike, which moves on as long as somebody works."""
 
 RESTARTS, RESTART_WINDOW = 3, 600.0
 """A server that dies is started again, but not for ever: so often within so many seconds."""
@@ -89,7 +93,9 @@ class Agent:
         self._pace = HERE if records.store.root is not None else CLOUD
         self._output = asyncio.Event()
         self._log = Log(records.store, machine.id, self._output.set)
-        self._report = Report(records, spec, machine, run, self._log)
+        self._claim = resume(Store(order.states), order.holder, machine) if order.holder else None
+        show = self._claim.show if self._claim else _hidden
+        self._report = Report(records, spec, machine, run, self._log, show)
         self._machine = machine
         self._token = records.secret("token") or ""
         self._secrets = msgspec.json.decode(records.secret("env") or "{}", type=dict[str, str])
@@ -104,8 +110,6 @@ class Agent:
             self._mirror = Mirror(order, spec, say=self._say_from_thread, moved=self._alive_while_moving)
         self._arrived = False
         self._hurry = False
-        self._claim = resume(records, order.holder, machine) if order.holder else None
-        self._lost = False
 
     # --- the whole life ---
 
@@ -116,10 +120,9 @@ class Agent:
             # In a cloud it is the machine that is told to end: by a person, or because another one replaces it.
             loop.add_signal_handler(number, self._finish, End("stopped", goes_on=self._claim is not None))
         shipping = asyncio.create_task(self._guarded(self._ship_log()))
-        for work in (self._control(), self._watch_notice(), self._heartbeat(), self._watch_idle(), self._work()):
+        alive = self._heartbeat() if self._claim is None else self._hold(self._claim)
+        for work in (self._control(), self._watch_notice(), alive, self._watch_idle(), self._work()):
             self._begin(work)
-        if self._claim is not None:
-            self._begin(self._hold(self._claim))
         end = await self._end
         self._machine.state, self._machine.reason = "stopping", end.reason
         self._report.save()
@@ -128,7 +131,7 @@ class Agent:
         kill_tagged(self._order.store, self._machine.id, spare=(watch.pid,))
         if end.exit_code is None and self._spec.kind == "job" and codes:
             end = msgspec.structs.replace(end, exit_code=codes[0])
-        if self._mirror is not None and self._arrived and not self._lost:
+        if self._mirror is not None and self._arrived and not (self._claim and self._claim.lost):
             end = await self._bring_back(self._mirror, end)
         await _cancelled(shipping)
         self._log.close()
@@ -143,13 +146,13 @@ class Agent:
             await asyncio.to_thread(self._leave, self._claim, end)
 
     async def _hold(self, claim: Claim) -> None:
-        """Keep the lease. Who loses it was taken for dead, and another machine works: touch nothing more."""
+        """Keep the lease, which is the heartbeat too. Who loses it was taken for dead, and another machine works:
+        touch nothing more."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 await asyncio.to_thread(claim.renew, time.time())
             except Stale:
-                self._lost = True
                 self._finish(End("lost", "another machine has taken the task up", goes_on=True))
             except LoftyError as error:
                 sys.stderr.write(f"lease: {error}\n")  # the next renewal may still be in time
@@ -194,7 +197,7 @@ class Agent:
 
     def _alive_while_moving(self, moved: Moved) -> None:
         """A long transfer is work, not silence."""
-        if time.time() - (self._machine.heartbeat or 0) > self._pace.heartbeat:
+        if self._claim is None and time.time() - (self._machine.heartbeat or 0) > HEARTBEAT_SECONDS:
             self._loop.call_soon_threadsafe(self._report.save)
 
     # --- getting ready and working ---
@@ -341,8 +344,10 @@ class Agent:
             if since >= self._pace.deadline:
                 since = 0.0
                 self._look_at_deadline()
-            if self._machine.deadline is not None and time.time() >= self._machine.deadline:
-                self._finish(_limit(self._spec, "the deadline was reached"))
+            if self._is_late():
+                self._look_at_deadline()  # it may have been moved a moment ago
+                if self._is_late():
+                    self._finish(_limit(self._spec, "the deadline was reached"))
             if self._spec.budget is not None and self._report.cost() >= self._spec.budget:
                 self._finish(_limit(self._spec, f"the budget of {self._spec.budget} USD is spent"))
             await asyncio.sleep(self._pace.control)
@@ -358,6 +363,9 @@ class Agent:
                 return
             await asyncio.sleep(NOTICE_SECONDS)
 
+    def _is_late(self) -> bool:
+        return self._machine.deadline is not None and time.time() >= self._machine.deadline
+
     def _look_at_deadline(self) -> None:
         try:
             deadline = self._records.deadline()
@@ -371,13 +379,13 @@ class Agent:
     async def _heartbeat(self) -> None:
         while True:
             self._report.save()
-            await asyncio.sleep(self._pace.heartbeat)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _watch_idle(self) -> None:
         if self._spec.idle is None or self._spec.kind != "workspace":
             return
         await self._ready[self._spec.processes[0].name].wait()
-        worked = Worked()
+        worked, told, told_at = Worked(), 0.0, 0.0
         while True:
             await asyncio.sleep(min(self._pace.idle, self._spec.idle / 4))
             now = time.time()
@@ -385,6 +393,9 @@ class Agent:
             others = await asyncio.to_thread(self._other_processes)
             self._active = last_active(seen, worked=worked.look(others, now), before=self._active, now=now)
             self._machine.idle_at = self._active + self._spec.idle
+            if self._machine.idle_at != told and now - told_at >= IDLE_TOLD_SECONDS:
+                told, told_at = self._machine.idle_at, now
+                self._report.save()
             self._report.facts()
             if now >= self._machine.idle_at:
                 self._finish(End("stopped", f"idle for {clock(self._spec.idle)}"))
@@ -406,6 +417,10 @@ async def _cancelled(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _hidden(_: Machine) -> None:
+    """Nobody lists."""
 
 
 def _job_end(code: int) -> End:

@@ -20,5 +20,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What can be made again: environments."""
     holder: str = ""
     """The cloud's name of the machine, which holds the lease; empty on this computer, where nobody else claims."""
+    states: str = ""
+    """URL of where the leases are, and what lists show; empty on this computer, where lists look themselves."""
     detach: bool = False
     """Whether to fork away from the process that starts it."""

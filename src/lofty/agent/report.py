@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from ..errors import LoftyError
 from ..model.spec import TaskSpec
-from ..model.state import Event, Machine, Stage, machine_seconds
+from ..model.state import Event, Machine, Stage
 from ..store.records import Records
 from .log import Log
 from .paths import write_private
@@ -23,11 +24,18 @@ LAST_PAUSE = 0.2
 class Report:
     """The machine's own record, kept and told."""
 
-    def __init__(self, records: Records, spec: TaskSpec, machine: Machine, run: Path, log: Log) -> None:
+    def __init__(
+        self,
+        records: Records,
+        spec: TaskSpec,
+        machine: Machine,
+        run: Path,
+        log: Log,
+        show: Callable[[Machine], None] = lambda _: None,
+    ) -> None:
+        """`show` is told too of every word, for lists."""
         self.machine = machine
-        self._records, self._spec, self._run, self._log = records, spec, run, log
-        earlier = [one for one in records.machines() if one.rank == machine.rank and one.id != machine.id]
-        self._seconds_before = machine_seconds(earlier, time.time())
+        self._records, self._spec, self._run, self._log, self._show = records, spec, run, log, show
 
     def stage(self, name: str) -> None:
         """The next step begins; the one before is over."""
@@ -53,18 +61,20 @@ class Report:
             self._records.add_event(Event(time=time.time(), code=code, text=text))
         except LoftyError as error:
             sys.stderr.write(f"event: {error}\n")
+        self.save()  # who watches looks for events when there is a new word
 
     def cost(self) -> float:
         """USD of this machine so far, over all starts."""
         now = time.time()
-        seconds = self._seconds_before + now - (self.machine.started or now)
+        seconds = self.machine.seconds_before + now - (self.machine.started or now)
         return self._spec.price.cost(seconds) if self._spec.price else 0.0
 
     def save(self) -> None:
-        """Tell the store and the panel; also the heartbeat."""
+        """Tell the store and the panel; also the heartbeat, where no lease is it."""
         self.machine.heartbeat = time.time()
         try:
             self._records.put_machine(self.machine)
+            self._show(self.machine)
         except LoftyError as error:
             sys.stderr.write(f"status: {error}\n")
         self.facts()
@@ -93,6 +103,7 @@ class Report:
         for attempt in range(LAST_TRIES):
             try:
                 self._records.put_machine(self.machine)
+                self._show(self.machine)
             except LoftyError as error:
                 sys.stderr.write(f"last word, try {attempt + 1}: {error}\n")
                 time.sleep(LAST_PAUSE)

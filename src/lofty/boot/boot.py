@@ -46,6 +46,7 @@ def main() -> None:
     environ = {key: value for key, value in environ.items() if value}
     order = {
         "store": asked["store"],
+        "states": asked["states"],
         "machine": "",
         "workdir": f"{person.pw_dir}/{asked['name']}",
         "state": str(HERE / "state"),

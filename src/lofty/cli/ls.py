@@ -22,7 +22,9 @@ def command(as_json: bool) -> int:
     found = []
     for task in tasks:
         try:
-            found.append(facts(task, task.observe()))
+            seen = task.record.seen
+            # Where finding told how all of them stand, none is asked for its token: that would be a request each.
+            found.append(facts(task, seen or task.observe(), addresses=seen is None))
         except LoftyError as error:
             problems.append(f"{task.name}: {error}")
     found = sorted((one for one in found if one["state"] != "gone"), key=lambda one: one["created"] or 0)

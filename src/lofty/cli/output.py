@@ -70,8 +70,8 @@ FACTS = (
 """What JSON says of every task, be it known or null."""
 
 
-def facts(task: Task, seen: Observation) -> dict[str, Any]:
-    """A task as JSON; what is not known is null."""
+def facts(task: Task, seen: Observation, *, addresses: bool = True) -> dict[str, Any]:
+    """A task as JSON; what is not known is null, and so are addresses that are not asked for."""
     import time
 
     spec = task.record.spec
@@ -82,7 +82,7 @@ def facts(task: Task, seen: Observation) -> dict[str, Any]:
     limits = [machine.idle_at for machine in seen.machines if machine.idle_at and alive]
     limits += [seen.deadline] if seen.deadline and alive else []
     price = spec.price.usd_per_hour if spec.price else None
-    place = task.addresses if alive else None
+    place = task.addresses if alive and addresses else None
     return {
         "id": spec.id,
         "name": spec.name,
@@ -108,11 +108,11 @@ def facts(task: Task, seen: Observation) -> dict[str, Any]:
     }
 
 
-def _machine(spec: TaskSpec, seen: Observation) -> str:
-    """The type of the machine there is; where there is none now, what was asked for."""
+def _machine(spec: TaskSpec, seen: Observation) -> str | None:
+    """The type of the machine there is; where there is none now, what was asked for, if anything was."""
     if spec.on == "local":
         return "this-machine"
-    return next((one.type for one in seen.machines if one.type), spec.need.machine)
+    return next((one.type for one in seen.machines if one.type), spec.need.machine) or None
 
 
 def money(value: float | None) -> str:

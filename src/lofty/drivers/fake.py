@@ -376,7 +376,10 @@ class FakeDriver:
         with self.cloud.lock:
             self.cloud.strike("find")
             names = self.cloud.tagged(owner)
-            return [Record(handle=self._handle(name), spec=self.cloud.records(name).spec()) for name in names]
+            return [
+                Record(handle=self._handle(name), spec=self.cloud.records(name).spec(), seen=self._seen(name))
+                for name in names
+            ]
 
     def _handle(self, task_id: str) -> Handle:
         return Handle(driver=self.name, region="north-1", id=task_id, store=self.cloud.store_url(task_id))
@@ -385,19 +388,21 @@ class FakeDriver:
         """What the cloud's machines and the task's records say together."""
         with self.cloud.lock:
             self.cloud.strike("observe")
-            records = self.cloud.records(handle.id)
-            seen = self.cloud.look(handle.id)
-            if records.spec() is None:
-                return Observation(state="gone")
-            machines, deadline = seen or ([], None)
-            newest = latest_start(machines)
-            return Observation(
-                state=combined(newest),
-                machines=newest,
-                events=records.events(),
-                machine_seconds=machine_seconds(machines, self.cloud.now()),
-                deadline=deadline,
-            )
+            return self._seen(handle.id)
+
+    def _seen(self, task_id: str) -> Observation:
+        records = self.cloud.records(task_id)
+        if records.spec() is None:
+            return Observation(state="gone")
+        machines, deadline = self.cloud.look(task_id) or ([], None)
+        newest = latest_start(machines)
+        return Observation(
+            state=combined(newest),
+            machines=newest,
+            events=records.events(),
+            machine_seconds=machine_seconds(machines, self.cloud.now()),
+            deadline=deadline,
+        )
 
     def scale(self, handle: Handle, machines: int, deadline: float | None) -> Handle:
         """Set the group's size; its deadline is the cloud's to keep."""

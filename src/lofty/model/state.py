@@ -75,6 +75,8 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     """When that process began, by its own clock: a process id alone may be somebody else's by now."""
     run: str = ""
     """The short-lived private directory of this start, on the machine."""
+    seconds_before: float = 0.0
+    """That earlier machines of the rank were paid for, over all starts."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +110,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     handle: Handle
     spec: TaskSpec | None
+    seen: Observation | None = None
+    """How it stood when it was found, where finding many tells that too: what a list shows, without events and stages.
+    None: ask."""
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):

@@ -278,6 +278,26 @@ class DriverContract:
         assert driver.observe(handle).state == "gone"
         assert driver.scale(handle, 0, None) == handle
 
+    def test_what_was_seen_when_it_was_found_is_what_a_look_tells(
+        self, driver: Driver, elsewhere: Driver, clock: Clock, make: Make
+    ) -> None:
+        def agree() -> None:
+            (record,) = elsewhere.find(OWNER)
+            seen = driver.observe(record.handle)
+            assert shown(record.seen or seen) == shown(seen)
+
+        planned = make(self.job(driver, clock))
+        agree()
+        driver.scale(planned.handle, 1, clock.now() + 5000)
+        agree()
+        self.until(driver, planned, clock, "succeeded")
+        agree()
+        (record,) = elsewhere.find(OWNER)
+        ended = driver.observe(planned.handle)
+        assert record.seen is None or record.seen.machine_seconds == ended.machine_seconds
+        watch.stop(driver, planned.handle, clock, self.pace)
+        agree()
+
     def test_scaling_is_idempotent(self, driver: Driver, elsewhere: Driver, clock: Clock, make: Make) -> None:
         planned = make(self.server(driver, clock))
         for computer in (driver, elsewhere, driver):
@@ -415,6 +435,11 @@ class DriverContract:
         side = registry.load_machine(driver.name)
         assert isinstance(side.identity(), str)
         assert side.notice() is None
+
+
+def shown(seen: Observation) -> tuple[object, ...]:
+    """What a list shows."""
+    return seen.state, seen.reason, [(one.id, one.rank, one.state, one.exit_code) for one in seen.machines]
 
 
 def text_of(lines: list[tuple[LogLine, Cursor]]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -26,9 +25,8 @@ from ...model.state import (
     Observation,
     Offer,
     Record,
-    combined,
-    machine_seconds,
 )
+from ...store import states
 from ...store.base import Store
 from ...store.records import Records
 from ..base import Feature, Resource, Settings
@@ -48,6 +46,7 @@ from .resources import (
     Template,
     describe_group,
 )
+from .seen import instances, observation, size
 from .session import Clients, Gone, code_of, translated
 from .tags import tags_of
 from .trouble import meaning_of_activity
@@ -60,8 +59,9 @@ MOST_TYPES = 40
 """A group takes no more."""
 GOING = frozenset({"ScalingActivityInProgress", "ResourceInUse"})
 """What a group that is being removed answers to whoever wants it changed."""
-SILENCE = 300.0
-"""Seconds without a word after which a machine that the group still counts is taken for lost."""
+
+
+_Word = tuple[Machine, states.Lease]
 
 
 class AwsDriver:
@@ -75,6 +75,8 @@ class AwsDriver:
         self._cache = Path(settings.cache)
         self._seen: Sequence[Offer] = ()
         """What was offered last."""
+        self._heard: dict[str, tuple[bytes, tuple[Event, ...]]] = {}
+        """Events of tasks that were looked at, and what their machines said then."""
 
     def check(self) -> Sequence[Finding]:
         """Identity, region, permissions, quotas."""
@@ -141,43 +143,24 @@ class AwsDriver:
 
     def observe(self, handle: Handle) -> Observation:
         """What the agents say, corrected by what the group has."""
-        records = Records(Store(handle.store))
-        spec = records.spec()
+        records, clients = Records(Store(handle.store)), self._clients.at(handle.region)
+        spec, group = records.spec(), describe_group(clients, handle.id)
         if spec is None:
-            return Observation(state="gone")
-        clients = self._clients.at(handle.region)
-        group = describe_group(clients, handle.id)
-        there = {one["InstanceId"]: one for one in group["Instances"]} if group else {}
-        wanted = int(group["DesiredCapacity"]) if group else 0
-        machines = records.machines()
-        newest = tuple(self._truth(machine, there, wanted) for machine in _of_each_rank(machines))
-        state = combined(newest)
-        events: tuple[Event, ...] = records.events()
-        if wanted and state not in ALIVE:
-            over = spec.kind == "job" and all(machine.exit_code is not None for machine in newest) and newest
-            state = state if over else "starting"
-            if not there and (trouble := self._trouble(clients, handle.id)) is not None:
-                events = (*events, Event(time=time.time(), code="launch-failed", text=trouble))
-        elif not wanted and not there and state in ALIVE:
-            state = "lost"
-        return Observation(
-            state=state,
-            machines=newest,
-            events=events,
-            machine_seconds=machine_seconds(machines, time.time()),
-            deadline=records.deadline(),
-        )
+            return observation(None, (), group, time.time())
+        words = [word for rank in range(spec.parallelism) if (word := _word(handle, rank)) is not None]
+        events = self._events(records, handle, words)
+        if size(group) and not instances(group) and (trouble := self._trouble(clients, handle.id)) is not None:
+            events = (*events, Event(time=time.time(), code="launch-failed", text=trouble))
+        machines = [_alive(machine, lease) for machine, lease in words]
+        return observation(spec, machines, group, time.time(), events=events, deadline=records.deadline())
 
-    def _truth(self, machine: Machine, there: dict[str, Any], wanted: int) -> Machine:
-        machine.type = there.get(machine.holder, {}).get("InstanceType", "")
-        if machine.state not in ALIVE:
-            return machine
-        silent = time.time() - (machine.heartbeat or machine.started or 0.0)
-        if machine.holder in there and silent < SILENCE:
-            return machine
-        if machine.holder in there or silent > SILENCE or not wanted:
-            machine.state, machine.reason = "lost", machine.reason or "the cloud took the machine, without a word"
-        return machine
+    def _events(self, records: Records, handle: Handle, words: Sequence[_Word]) -> tuple[Event, ...]:
+        """Asked for when a machine has a new word, as it has after each event: to list them costs as much as twelve
+        other requests, and who waits for a task looks all the time."""
+        said = msgspec.json.encode([machine for machine, _ in words])
+        if self._heard.get(handle.id, (b"", ()))[0] != said:
+            self._heard[handle.id] = (said, records.events())
+        return self._heard[handle.id][1]
 
     def _trouble(self, clients: Clients, group: str) -> str | None:
         """Why the group gets no machine."""
@@ -225,12 +208,10 @@ class AwsDriver:
 
     def reach(self, handle: Handle, port: int, rank: int = 0) -> Endpoint:
         """By ssh, from the address that asks now and from no other."""
-        records = Records(Store(handle.store))
-        newest = _of_each_rank(records.machines())
-        alive = [one for one in newest if one.rank == rank and one.state in ALIVE and one.host_key]
-        if not alive:
+        word = _word(handle, rank)
+        if word is None or word[0].state not in ALIVE or not word[0].host_key:
             raise Unavailable("there is no machine at the moment", hint="lofty ls", retry_after=2)
-        machine = alive[0]
+        machine = word[0]
         clients = self._clients.at(handle.region)
         with translated("look at the machine"):
             seen = clients.ec2.describe_instances(InstanceIds=[machine.holder])["Reservations"]
@@ -241,12 +222,16 @@ class AwsDriver:
         return Endpoint(how="ssh", host=address, port=port, user=machine.user, host_key=machine.host_key)
 
 
-def _of_each_rank(machines: Sequence[Machine]) -> tuple[Machine, ...]:
-    """The newest machine of every rank."""
-    newest: dict[int, Machine] = {}
-    for machine in sorted(machines, key=lambda one: one.id):
-        newest[machine.rank] = machine
-    return tuple(newest[rank] for rank in sorted(newest))
+def _word(handle: Handle, rank: int) -> _Word | None:
+    """The machine that has the lease, or had it last, and that lease; None where there was none yet."""
+    lease = states.lease(Store(Place.at(handle).states), rank)
+    machine = Records(Store(handle.store)).machine(lease.machine) if lease is not None else None
+    return (machine, lease) if machine is not None and lease is not None else None
+
+
+def _alive(machine: Machine, lease: states.Lease) -> Machine:
+    """With its last sign of life."""
+    return msgspec.structs.replace(machine, heartbeat=max(machine.heartbeat or 0.0, lease.renewed))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ is missing. All of it comes in pages: an account with a thousand tasks is asked 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 from ...errors import Forbidden
 from ...model.spec import TaskSpec
 from ...model.state import Handle, Record
+from ...store import states
 from ...store.base import Store
 from ...store.records import Records
-from .resources import Bucket, Place, region_code
+from .resources import STATES, Bucket, Place, region_code
+from .seen import observation
 from .session import Clients, Gone, translated
 from .tags import OWNER, TASK, as_dict, record_in
 
@@ -35,17 +38,22 @@ def regions(clients: Clients) -> list[str]:
 
 def records(clients: Clients, owner: str) -> Iterator[Record]:
     """The tasks of an owner in one region. Their groups say what they are; the store has those without a group (one is
-    being made, or being removed), and groups whose store is gone are found too, since they may cost money."""
-    tagged = {str(group["AutoScalingGroupName"]): as_dict(group["Tags"]) for group in groups(clients)}
-    for task_id in tasks(clients):
-        tags = tagged.pop(task_id, {})
+    being made, or being removed), and groups whose store is gone are found too, since they may cost money. How they
+    stand is told by groups and the listing of states together."""
+    there = {str(group["AutoScalingGroupName"]): group for group in groups(clients)}
+    stored = Bucket(clients, Place.of(clients, "").bucket).read()
+    told = states.told(_store(clients, STATES).entries()) if stored else {}
+    for task_id in _tasks(clients) if stored else []:
+        group = there.pop(task_id, None)
+        tags = as_dict(group["Tags"]) if group else {}
         if tags.get(OWNER, owner) == owner:
             spec = record_in(tags) or _stored(clients, task_id)
             if spec is None or spec.owner == owner:
-                yield Record(handle=handle(clients, task_id), spec=spec)
-    for task_id, tags in tagged.items():
-        if tags.get(OWNER) == owner:
-            yield Record(handle=handle(clients, task_id), spec=None)
+                seen = observation(spec, told.get(task_id, ()), group, time.time())
+                yield Record(handle=handle(clients, task_id), spec=spec, seen=seen)
+    for task_id, group in there.items():
+        if as_dict(group["Tags"]).get(OWNER) == owner:
+            yield Record(handle=handle(clients, task_id), spec=None, seen=observation(None, (), group, time.time()))
 
 
 def handle(clients: Clients, task_id: str) -> Handle:
@@ -55,8 +63,15 @@ def handle(clients: Clients, task_id: str) -> Handle:
 
 def tasks(clients: Clients) -> list[str]:
     """The identifiers of all tasks that the store of the region knows, whoever's."""
-    place = Place.of(clients, "")
-    return Store(f"s3://{place.bucket}/tasks").folders("") if Bucket(clients, place.bucket).read() else []
+    return _tasks(clients) if Bucket(clients, Place.of(clients, "").bucket).read() else []
+
+
+def _tasks(clients: Clients) -> list[str]:
+    return _store(clients, "tasks").folders("")
+
+
+def _store(clients: Clients, prefix: str) -> Store:
+    return Store(f"s3://{Place.of(clients, '').bucket}/{prefix}")
 
 
 def groups(clients: Clients) -> Iterator[dict[str, Any]]:
@@ -64,7 +79,7 @@ def groups(clients: Clients) -> Iterator[dict[str, Any]]:
     asked = {"Name": "tag-key", "Values": [TASK]}
     with translated("look at the groups"):
         pages = clients.autoscaling.get_paginator("describe_auto_scaling_groups")
-        for page in pages.paginate(Filters=[asked], MaxRecords=100, IncludeInstances=False):
+        for page in pages.paginate(Filters=[asked], MaxRecords=100):
             yield from page["AutoScalingGroups"]
 
 
@@ -72,6 +87,8 @@ def unclaimed(clients: Clients) -> list[tuple[str, str]]:
     """Kinds and task identifiers of what has lofty's mark in the region and no record in the store. The store is asked
     last: whatever is being made has had its record since before it was there."""
     found = [*_marked(clients)]
+    if Bucket(clients, Place.of(clients, "").bucket).read():
+        found += [("store", task_id) for task_id in _store(clients, STATES).folders("")]
     known = set(tasks(clients))
     return [(kind, task_id) for kind, task_id in found if task_id not in known]
 

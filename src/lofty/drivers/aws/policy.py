@@ -18,22 +18,22 @@ def group_arn(region: str, account: str, name: str, partition: str = "aws") -> s
     return f"arn:{partition}:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{name}"
 
 
-def machine_policy(bucket: str, prefix: str, group: str) -> Document:
-    """What the machines of one task may do: use the task's own prefix, and end themselves. `group` is an ARN.
+def machine_policy(bucket: str, prefixes: Sequence[str], group: str) -> Document:
+    """What the machines of one task may do: use the task's own prefixes, and end themselves. `group` is an ARN.
 
     Listing is allowed because without it a missing object answers 403 instead of 404. Nothing of ec2, iam or ssm: who
     gets into a machine gets no further.
     """
-    partition, prefix = group.split(":")[1], prefix.strip("/")
+    partition, own = group.split(":")[1], [f"{prefix.strip('/')}/*" for prefix in prefixes]
     place = f"arn:{partition}:s3:::{bucket}"
     return _document(
         [
-            {"Effect": "Allow", "Action": list(OBJECTS), "Resource": f"{place}/{prefix}/*"},
+            {"Effect": "Allow", "Action": list(OBJECTS), "Resource": [f"{place}/{one}" for one in own]},
             {
                 "Effect": "Allow",
                 "Action": "s3:ListBucket",
                 "Resource": place,
-                "Condition": {"StringLike": {"s3:prefix": f"{prefix}/*"}},
+                "Condition": {"StringLike": {"s3:prefix": own}},
             },
             {
                 "Effect": "Allow",

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ...boot.bundle import Arch, bundle
 from ...errors import CloudError, Conflict, Forbidden, QuotaExceeded, Stale, Unavailable
 from ...model.spec import TaskSpec
+from ...model.state import Handle
 from ...store.base import Store
 from ...store.records import Records
 from . import images, policy
@@ -23,6 +24,8 @@ from .tags import TASK, as_dict, as_list, tags_of, with_record
 from .userdata import user_data
 
 RECORD = "task.json"
+STATES = "states"
+"""Prefix of what lists show of all tasks."""
 DISK_GB = 40
 """Of a machine whose disk nobody asked for; at least what its image needs."""
 
@@ -41,6 +44,12 @@ class Place(NamedTuple):
         region, account = clients.region, clients.account
         return cls(f"lofty-{account}-{region}", region, account, task_id)
 
+    @classmethod
+    def at(cls, handle: Handle) -> Place:
+        """Of a task that is known, without asking whose the account is."""
+        bucket = handle.store.split("/")[2]
+        return cls(bucket, handle.region, bucket.split("-")[1], handle.id)
+
     @property
     def prefix(self) -> str:
         """Within the bucket."""
@@ -50,6 +59,16 @@ class Place(NamedTuple):
     def store(self) -> str:
         """The store's URL."""
         return f"s3://{self.bucket}/{self.prefix}"
+
+    @property
+    def shown(self) -> str:
+        """Within the bucket: the leases, and what lists show (see `lofty.store.states`)."""
+        return f"{STATES}/{self.id}"
+
+    @property
+    def states(self) -> str:
+        """The URL of that."""
+        return f"s3://{self.bucket}/{self.shown}"
 
     @property
     def role(self) -> str:
@@ -114,7 +133,7 @@ class EmptyBucket(Bucket):
 
 
 class TaskStore:
-    """The task's prefix; `task.json` is what makes it a task."""
+    """The task's prefixes; `task.json` is what makes it a task."""
 
     kind = "store"
 
@@ -140,6 +159,7 @@ class TaskStore:
             self._abort_uploads()
         except Gone:
             return  # the whole bucket is
+        Store(self._place.states).clear()
         store = Store(self.name)
         store.delete([entry.key for entry in store.entries() if entry.key != RECORD])
         store.delete([RECORD])
@@ -193,7 +213,7 @@ class Agent:
 
 
 class Role:
-    """What a machine of the task may do: its own prefix, its own group, nothing else."""
+    """What a machine of the task may do: its own prefixes, its own group, nothing else."""
 
     kind = "role"
 
@@ -222,7 +242,7 @@ class Role:
         self._fresh.made()
         place = self._place
         group = policy.group_arn(place.region, place.account, place.id, self._clients.partition)
-        document = policy.machine_policy(place.bucket, place.prefix, group)
+        document = policy.machine_policy(place.bucket, (place.prefix, place.shown), group)
         with soon("say what the role may do"):
             iam.put_role_policy(RoleName=self.name, PolicyName="lofty", PolicyDocument=json.dumps(document))
 
@@ -476,6 +496,7 @@ class Template:
                 "agent": place.agent,
                 "sha256": sha256(made.read_bytes()).hexdigest(),
                 "store": place.store,
+                "states": place.states,
                 "task": place.id,
                 "name": self._task.name,
                 "user": image.user,

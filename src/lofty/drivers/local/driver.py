@@ -165,7 +165,8 @@ class LocalDriver:
         records = self._records(handle)
         if records is None:
             return handle
-        present = latest_start([self._truth(handle, m) for m in records.machines()])
+        known = [self._truth(handle, machine) for machine in records.machines()]
+        present = latest_start(known)
         if machines == 0:
             self._end(handle, records, present)
             return handle
@@ -176,26 +177,27 @@ class LocalDriver:
             # started.
             _clear_away(handle.store, present, before=f"{number:04d}")
             for rank in range(machines):
-                self._start(handle, records, f"{number:04d}.{rank}", rank)
+                machine = Machine(id=f"{number:04d}.{rank}", rank=rank, state="starting", started=time.time())
+                machine.seconds_before = machine_seconds([one for one in known if one.rank == rank], time.time())
+                self._start(handle, records, machine)
         return handle
 
-    def _start(self, handle: Handle, records: Records, machine_id: str, rank: int) -> None:
-        machine = Machine(id=machine_id, rank=rank, state="starting", started=time.time())
+    def _start(self, handle: Handle, records: Records, machine: Machine) -> None:
         try:
             records.claim_machine(machine)
         except Stale:
             return  # another process starts the same machine at this moment: one is enough
         store = Path(records.store.root or self._home)
-        errors = store / "machines" / machine_id / "agent.err"
+        errors = store / "machines" / machine.id / "agent.err"
         order = Order(
             store=handle.store,
-            machine=machine_id,
+            machine=machine.id,
             workdir=str(self._home / "work" / handle.id),
             state=str(self._home / "state" / handle.id),
             cache=self._cache,
             detach=True,
         )
-        environ = {**self._environ, processes.TASK_TAG: handle.store, processes.MACHINE_TAG: machine_id}
+        environ = {**self._environ, processes.TASK_TAG: handle.store, processes.MACHINE_TAG: machine.id}
         with errors.open("wb") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "lofty.agent", msgspec.json.encode(order).decode()],

@@ -1,0 +1,266 @@
+"""What a workspace at rest costs in requests: 0.02 USD a day at most, everything counted that its machine asks and that
+a computer asks which is attached to it.
+
+In `make test` an hour is played in a minute, with every pace sixty times as quick, by the agent itself, the relay's own
+look and `Task.attach`, against the emulated cloud. `make nightly` waits a real hour with a real machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lofty.agent import main, mirror
+from lofty.agent.claim import claim
+from lofty.agent.main import Agent, End
+from lofty.agent.order import Order
+from lofty.drivers.aws import driver as aws
+from lofty.drivers.aws.resources import Place
+from lofty.model.spec import Process
+from lofty.reach import relay
+from lofty.reach.forward import Order as RelayOrder
+from lofty.reach.forward import Status
+from lofty.reach.relay import Keeper, Relay
+from lofty.store.base import Store
+from lofty.store.files import live
+from lofty.store.records import Records
+from lofty.task import Task
+from tests.aws.account import Account
+from tests.aws.bill import DAY, kinds, price
+from tests.cloudbox.api import Call
+from tests.cloudbox.cloud import Cloudbox
+from tests.conftest import Lofty, eventually
+
+QUICK = 60.0
+HOUR = 3600.0
+MOST = 0.02
+"""USD a day."""
+LOOK = ("task.json", "0/lease", "machines/0001.0", "deadline.json")
+"""Read at each look at a task."""
+TIDYING = ("s3:GetObject files/versions", "s3:ListObjectsV2 files/", "s3:ListObjectsV2 files/garbage",
+           "s3:PutObject files/garbage")  # fmt: skip
+"""Each hour, by every side that has the files."""
+MACHINE = {
+    "s3:PutObject 0/lease": DAY / 40,
+    "s3:GetObject deadline.json": DAY / 60,
+    "s3:GetObject files/HEAD": DAY / 20,
+    **dict.fromkeys(TIDYING, DAY / HOUR),
+}
+"""What a machine asks in a day, and how often."""
+ATTACHED = {
+    **{f"s3:GetObject {place}": DAY / 60 + DAY / 120 for place in LOOK},
+    "s3:GetObject 0/lease": DAY / 60 + 2 * DAY / 120,
+    "s3:GetObject machines/0001.0": DAY / 60 + 2 * DAY / 120,
+    "s3:GetObject files/HEAD": DAY / 20,
+    **dict.fromkeys(TIDYING, DAY / HOUR),
+}
+"""And what is asked on a computer: `lofty lab` in a terminal looks each minute, and the process that holds the way to
+the machine each two minutes, and then for the machine's address too."""
+
+
+class Side:
+    """The machine's part of a driver, where there is no machine."""
+
+    def identity(self) -> str:
+        return "i-0"
+
+    def notice(self) -> str | None:
+        return None
+
+    def end(self) -> None:
+        return
+
+
+class Quick:
+    """A clock that everybody waits for, but not long."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / QUICK)
+
+
+class Watch:
+    """A keeper that keeps nothing."""
+
+    pid = 0
+
+    def dismiss(self) -> None:
+        return
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pace of a store in a cloud, so many times as quick."""
+
+    def quicker(pace: msgspec.Struct) -> msgspec.Struct:
+        seconds = msgspec.to_builtins(pace)
+        return msgspec.structs.replace(pace, **{name: value / QUICK for name, value in seconds.items()})
+
+    for module, name in ((main, "RENEW_SECONDS"), (live, "ACTIVE"), (live, "TIDY"), (relay, "LOOK_EVERY")):
+        monkeypatch.setattr(module, name, getattr(module, name) / QUICK)
+    monkeypatch.setattr(live, "SCAN_SHARE", live.SCAN_SHARE * QUICK)
+    monkeypatch.setattr(main, "CLOUD", quicker(main.CLOUD))
+    at_rest = quicker(live.CLOUD)
+    for module in (live, mirror):
+        monkeypatch.setattr(module, "CLOUD", at_rest)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("quick")
+def test_an_hour_at_rest_played_in_a_minute(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "mine", lambda _: "198.51.100.7")
+    client = account.computer()
+    client.clock = Quick()
+    task = account.lab(client)
+    eventually(lambda: [one for one in account.cloud.machines(task.handle.id) if one.state == "running"], 10)
+    make, key = _machine(account, task, tmp_path, monkeypatch)
+    others = (_attached(task), _looked_after(account, task, tmp_path))
+    ended = threading.Event()
+    threads = [threading.Thread(target=one, args=(ended,)) for one in others]
+    first, last, seconds = asyncio.run(_lived(make, account, threads))
+    task._scale(0, None)
+    ended.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    calls = account.cloud.calls[first:last]
+    machine, attached = _told(calls, {key}, seconds * QUICK)
+    for counted, expected in ((machine, MACHINE), (attached, ATTACHED)):
+        assert {kind for kind in counted if kind.startswith("s3:")} == set(expected)
+        for kind, often in expected.items():
+            # Waiting for answers is not sped up: on a busy computer a round takes longer than its pace says, so what
+            # is billed below is the paces themselves.
+            assert 0 < counted[kind] <= 1.1 * often + 24, kind
+    assert _bill(machine) + _bill(attached) <= MOST
+    assert _bill(Counter(MACHINE)) <= 0.0136
+    assert _bill(Counter(MACHINE)) + _bill(Counter(ATTACHED)) <= MOST
+
+
+def _told(calls: list[Call], own: set[str], seconds: float) -> tuple[Counter[str], Counter[str]]:
+    """How often in a day each thing is asked by the machine, whose keys are given, and by others; printed."""
+    sides = kinds(call for call in calls if call.key in own), kinds(call for call in calls if call.key not in own)
+    for who, counted in zip(("machine", "attached"), sides, strict=True):
+        for kind in counted:
+            counted[kind] = round(counted[kind] * DAY / seconds)
+        print(f"{who}: {_bill(counted):.4f} USD a day")
+        for kind, count in sorted(counted.items()):
+            print(f"  {count:6} {kind}")
+    return sides
+
+
+def _bill(counted: Counter[str]) -> float:
+    return sum(price(kind.partition(" ")[0]) * count for kind, count in counted.items())
+
+
+@pytest.mark.campaign
+@pytest.mark.cloudbox
+@pytest.mark.timeout(HOUR + 1200)
+@pytest.mark.skipif(os.environ.get("LOFTY_CAMPAIGN") != "1", reason="waits for an hour: make nightly")
+def test_an_hour_at_rest_on_a_machine(cloud: Cloudbox, person: Lofty, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "data.txt").write_text("1\n")
+    person.environ["BROWSER"] = "true"
+    with person.popen("lab", folder, "--idle", "0", "--timeout", "3h") as terminal:
+        try:
+            eventually(lambda: "running" in [one["state"] for one in person.ok("ls", "--json").json()], 200)
+            time.sleep(live.ACTIVE + 60.0)  # until nothing counts as work any more
+            first, began = len(cloud.calls), time.monotonic()
+            time.sleep(HOUR)
+            calls, seconds = cloud.calls[first:], time.monotonic() - began
+        finally:
+            terminal.send_signal(signal.SIGINT)
+            terminal.communicate(timeout=60)
+    own = {call.key for call in calls if call.name == "s3:PutObject" and str(call.params["Key"]).endswith("/lease")}
+    machine, attached = _told(calls, own, seconds)
+    assert machine["s3:GetObject deadline.json"] > 1000
+    assert attached["s3:GetObject task.json"] > 1000
+    assert _bill(machine) + _bill(attached) <= MOST
+    person.ok("down", "work", "-y", timeout=120)
+
+
+def _machine(
+    account: Account, task: Task, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Callable[[], Agent], str]:
+    """What makes the agent of the task's machine, with the machine's own role; and the id of its key."""
+    (there,) = account.cloud.machines(task.handle.id)
+    place = Place.of(task._driver._clients, task.handle.id)  # type: ignore[attr-defined]
+    key = account.cloud.account.keys.role(place.role, there.id, 3600)
+    own = {"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret, "AWS_SESSION_TOKEN": key.session}
+    found = claim(task.records, Store(place.states), there.id, 1)
+    assert found is not None
+    machine = found.machine
+    machine.host_key, machine.user = "ssh-ed25519 AAAA", "ubuntu"
+    task.records.put_machine(machine)
+    spec = task.records.spec()
+    assert spec is not None
+    serve = Process(name="jupyter", argv=(sys.executable, "-c", "import time; time.sleep(600)"), restart=True)
+    spec = msgspec.structs.replace(spec, processes=(serve,), tools="", kernel=False, python=sys.executable)
+    folders = {name: root / "machine" / name for name in ("work", "state", "cache", "run")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    order = Order(
+        store=task.handle.store, states=place.states, machine=machine.id, holder=there.id,
+        workdir=str(folders["work"]), state=str(folders["state"]), cache=str(folders["cache"]),
+    )  # fmt: skip
+
+    def make() -> Agent:
+        with monkeypatch.context() as patch:
+            for name, value in own.items():
+                patch.setenv(name, value)
+            return Agent(order, Records(Store(order.store)), spec, machine, folders["run"], Side())
+
+    return make, key.id
+
+
+def _attached(task: Task) -> Callable[[threading.Event], None]:
+    """`lofty lab` in a terminal."""
+
+    def stay(_: threading.Event) -> None:
+        task.attach(told=lambda _: None, failed=lambda error: pytest.fail(str(error)))
+
+    return stay
+
+
+def _looked_after(account: Account, task: Task, root: Path) -> Callable[[threading.Event], None]:
+    """The process that holds the way to it, as long as its connection stands."""
+    end = task._reach()
+    order = RelayOrder(
+        name=task.name, handle=task.handle, port=1, end=end, home=str(root / "relay"), cache=str(account.cache)
+    )
+    keeper = Keeper(root, order, Status(pid=0, birth=0.0), Relay(root / "x"), root / "x")
+
+    def stay(ended: threading.Event) -> None:
+        while not ended.wait(relay.LOOK_EVERY):
+            keeper._where()
+
+    return stay
+
+
+async def _lived(make: Callable[[], Agent], account: Account, others: list[threading.Thread]) -> tuple[int, int, float]:
+    """The agent's life, and that of the others beside it, with an hour at rest: from and to which call, and how many
+    seconds that were."""
+    agent = make()
+    for thread in others:
+        thread.start()
+    life = asyncio.create_task(agent.live(Watch()))  # type: ignore[arg-type]
+    await agent._ready["jupyter"].wait()
+    await asyncio.sleep(2 * live.ACTIVE + 1)  # until the last change is no work any more
+    first, began = len(account.cloud.calls), time.monotonic()
+    await asyncio.sleep(HOUR / QUICK)
+    last, seconds = len(account.cloud.calls), time.monotonic() - began
+    agent._finish(End("stopped"))
+    await life
+    return first, last, seconds
