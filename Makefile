@@ -26,9 +26,13 @@ lint: $(VENV)/.ready-dev
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy
 	@out=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$out"; exit 1; }
 
+COMPILE = $(CURDIR)/$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11
+
 lock: $(VENV)/.ready-dev
-	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --group dev pyproject.toml -o requirements.lock
-	@cd src/lofty/jupyter && ../../../$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 requirements.in -o requirements.lock
+	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	@cd src/lofty/jupyter && $(COMPILE) --excludes left-out.in requirements.in -o requirements.lock
+	@cd src/lofty/jupyter && $(COMPILE) -c requirements.lock kernel.in -o kernel.lock
+	@cd src/lofty/agent && $(COMPILE) requirements.in -o requirements.lock
 
 docs: $(VENV)/.ready-dev
 	@$(BIN)/python docs/generate.py

@@ -6,7 +6,7 @@ import argparse
 import os
 from types import ModuleType
 
-from . import cli, first, logs, page, ready, rest
+from . import aws, cli, first, logs, page, ready, rest
 from .sync import few, large, live, many, nothing, vast
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "logs": logs,
     "rest": rest,
     "first": first,
+    "aws": aws,
     "sync_a": many,
     "sync_b": large,
     "sync_c": nothing,

@@ -172,6 +172,15 @@ def jupyter_python() -> Path:
     return found[-1]
 
 
+@pytest.fixture(scope="session")
+def kernel_python() -> Path:
+    """The interpreter of an environment that can run notebooks and nothing else, made by `tests/fetch.py`."""
+    found = CACHE / "kernel" / "bin" / "python"
+    if not found.exists():
+        pytest.fail("run `make fetch` first")
+    return found
+
+
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

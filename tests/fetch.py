@@ -23,7 +23,7 @@ def main() -> None:
     """Make or refresh the cache; quick when nothing has changed."""
     os.environ["UV_CACHE_DIR"] = str(CACHE / "uv")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    from lofty.agent import environment, recipe
+    from lofty.agent import environment
     from lofty.agent.uv import find_uv
 
     lock = ROOT / "src/lofty/jupyter/requirements.lock"
@@ -37,15 +37,15 @@ def main() -> None:
         # Resolved once with a network, so that uv has the metadata and wheels for the same questions without one.
         for packages in FOR_TESTS:
             target = Path(scratch, "venv")
-            subprocess.run(
-                [find_uv(), "venv", "-q", "--clear", "--seed", "--python", sys.executable, target], check=True
-            )
+            subprocess.run([find_uv(), "venv", "-q", "--clear", "--python", sys.executable, target], check=True)
             install: list[str | Path] = [find_uv(), "pip", "install", "-q", "--python", target / "bin" / "python"]
             subprocess.run([*install, *packages], check=True, cwd=ROOT)
-        # A folder that names no packages is held to the versions of the lock, which are not always the newest.
-        held = recipe.constraints(lock, Path(scratch))
-        subprocess.run([find_uv(), "venv", "-q", "--clear", "--python", sys.executable, target], check=True)
-        subprocess.run([*install, *FOR_TESTS[0], "-c", held], check=True, cwd=ROOT)
+    # A folder that names no packages has those of the lock, which are not always the newest.
+    kernel, held = CACHE / "kernel", lock.with_name("kernel.lock")
+    subprocess.run([find_uv(), "venv", "-q", "--clear", "--python", sys.executable, kernel], check=True)
+    install = [find_uv(), "pip", "install", "-q", "--python", kernel / "bin" / "python"]
+    subprocess.run([*install, "pip", "-c", held], check=True)
+    subprocess.run([*install, "--require-hashes", "-r", held], check=True)
     fetch_azurite()
     fetch_wheels()
 
@@ -56,7 +56,8 @@ def fetch_wheels() -> None:
     from lofty.boot import bundle
 
     bundle.bundle(CACHE / "lofty", "x86_64")
-    locks = [ROOT / "src/lofty" / name / "requirements.lock" for name in ("agent", "jupyter")]
+    names = ("agent/requirements.lock", "jupyter/requirements.lock", "jupyter/kernel.lock")
+    locks = [ROOT / "src/lofty" / name for name in names]
     mark = CACHE / "wheels" / f".{hashlib.sha256(b''.join(lock.read_bytes() for lock in locks)).hexdigest()[:16]}"
     if mark.exists():
         return
@@ -71,14 +72,11 @@ def fetch_wheels() -> None:
         for lock in locks:
             subprocess.run([*uv, "--python-platform", "x86_64-manylinux_2_28", lock, "-o", wanted], check=True)
             subprocess.run([*download, "-r", wanted], check=True)
-        subprocess.run([*download, *SEEDS], check=True)
     mark.touch()
 
 
 MACHINE_PYTHON = "3.11.2"
 """Of the cloudbox's image."""
-SEEDS = ("pip", "setuptools", "wheel")
-"""What uv puts into a fresh environment."""
 
 
 def fetch_azurite() -> None:
@@ -107,10 +105,10 @@ def fetch_azurite() -> None:
 AZURITE = "azurite@3.37.0"
 
 FOR_TESTS = (
-    ("ipykernel", "ipywidgets"),
-    ("-r", "examples/quickstart/requirements.txt", "ipykernel", "ipywidgets"),
-    ("six==1.16.0", "ipykernel", "ipywidgets"),
-    ("six==1.17.0", "ipykernel", "ipywidgets"),
+    ("ipykernel", "ipywidgets", "pip"),
+    ("-r", "examples/quickstart/requirements.txt", "ipykernel", "ipywidgets", "pip"),
+    ("six==1.16.0", "ipykernel", "ipywidgets", "pip"),
+    ("six==1.17.0", "ipykernel", "ipywidgets", "pip"),
     ("hatchling", "editables"),
 )
 

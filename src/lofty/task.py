@@ -45,6 +45,8 @@ class Context(Protocol):
         """The driver of that name."""
 
 
+START_PACE = 0.5
+"""Seconds between looks at a task that gets ready, for which a person waits."""
 Where = str | os.PathLike[str] | None
 """A directory; None: the one that this computer bound to the task."""
 
@@ -57,7 +59,7 @@ class Step(NamedTuple):
     """What is going on while a call waits."""
 
     name: str
-    """`create`, `files`, `environment`, `jupyter`, `ready`, …"""
+    """`create`, `machine`, `agent`, `files`, `environment`, `jupyter`, `reach`, …"""
     note: str = ""
     seconds: float | None = None
     """How long it took, once it is over."""
@@ -209,6 +211,7 @@ class Task:
 
     def start(self, *, progress: Progress = silent) -> Task:
         """Get a machine unless there is one, and wait until the workspace answers or the job runs."""
+        asked: float | None = None
         seen = self.observe()
         if seen.state == "gone":
             raise NotFound(f"'{self.name}' is gone", hint="lofty ls")
@@ -219,10 +222,13 @@ class Task:
             if self.spec.port and seen.state != "lost" and self._port_taken():
                 hint = f"end that program, or: lofty down {self.name}, then lofty lab {self.spec.source}"
                 raise port_taken(self.spec.port, hint)
-            deadline = self._context.clock.now() + self.spec.timeout if self.spec.timeout else None
-            self._scale(self.spec.parallelism, deadline)
-        self._await_up(progress)
-        return self.connect()
+            asked = self._context.clock.now()
+            self._scale(self.spec.parallelism, asked + self.spec.timeout if self.spec.timeout else None)
+        ready = self._await_up(progress, asked if self._over_ssh else None)
+        self.connect()
+        if ready is not None and self._over_ssh and self.kind == "workspace":
+            progress(Step("reach", seconds=self._context.clock.now() - ready))
+        return self
 
     def _port_taken(self) -> bool:
         """Whether a program holds the port that is not the task's own forward."""
@@ -234,9 +240,12 @@ class Task:
 
         return not forward.runs(self._context.home, self.handle.id)
 
-    def _await_up(self, progress: Progress) -> None:
-        reporter = _Reporter(progress)
-        for seen in watch.watch(self._driver, self.handle, self._context.clock, watch.is_up, self._pace):
+    def _await_up(self, progress: Progress, asked: float | None) -> float | None:
+        """Wait until it is up, or will not be; gives when its last stage was over, by the machine's clock. `asked` is
+        when a machine was asked for; None where none was, or it is this computer."""
+        reporter = _Reporter(progress, asked)
+        pace = min(self._pace, START_PACE)
+        for seen in watch.watch(self._driver, self.handle, self._context.clock, watch.is_up, pace):
             reporter.look(seen)
         failed = next((machine for machine in seen.machines if machine.error), None)
         if seen.state not in ALIVE and failed is not None and failed.exit_code is None:
@@ -250,6 +259,7 @@ class Task:
                 f"'{self.name}' did not start: {seen.reason or seen.state}",
                 hint=f"lofty lab {self.spec.source}",
             )
+        return max((stage.ended for one in seen.machines for stage in one.stages if stage.ended), default=None)
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end of a job and give its exit code (the highest, of several machines); None when it has
@@ -474,16 +484,25 @@ class Task:
 
 
 class _Reporter:
-    """Turns observations into steps, each told when it begins and when it is over."""
+    """Turns observations into steps, each told when it begins and when it is over. The first two are not the agent's
+    own: `machine`, from the request to lofty's first line there, which is the cloud's time; and `agent`, from then on
+    to its first stage."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, asked: float | None = None) -> None:
+        self._progress, self._asked = progress, asked
         self._begun: set[str] = set()
         self._over: set[str] = set()
         self._notes: set[str] = set()
 
     def look(self, seen: Observation) -> None:
+        if self._asked is not None and not self._begun:
+            self._begun.add("machine")
+            self._progress(Step("machine"))
         for machine in seen.machines:
+            if self._asked is not None and machine.booted and machine.stages and "machine" not in self._over:
+                self._over |= {"machine", "agent"}
+                self._progress(Step("machine", seconds=max(0.0, machine.booted - self._asked)))
+                self._progress(Step("agent", seconds=machine.stages[0].started - machine.booted))
             for note in machine.notes:
                 if note not in self._notes:
                     self._notes.add(note)

@@ -18,6 +18,24 @@ from tests.e2e.support import Workspace, write_notebook
 pytestmark = [pytest.mark.cloudbox, pytest.mark.timeout(400)]
 
 
+MOST_REQUESTS = 45
+"""Of the machine until it serves; each is a way there and back that a person waits for."""
+
+
+def before_it_served(cloud: Cloudbox, task: str) -> list[tuple[str, str]]:
+    """The machine's own requests, by name and key, until it recorded what it runs, which comes after the first answer
+    of Jupyter. Its files' watcher, which has begun by then, is left out: it asks beside."""
+    person = next(call.key for call in cloud.calls if call.name == "s3:CreateBucket")
+    found = []
+    for call in cloud.calls:
+        key = str(call.params.get("Key") or "")
+        if key.endswith("/environment.txt"):
+            break
+        if call.key != person and "/files/HEAD" not in key:
+            found.append((call.name, key.removeprefix(f"tasks/{task}/")))
+    return found
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "work"
@@ -30,6 +48,14 @@ def test_a_machine_is_lost_and_the_page_is_not(cloud: Cloudbox, person: Lofty, f
     done = person("lab", folder, "-d", "--json", "--spot", "--machine", "m", "--timings", timeout=200)
     assert done.code == 0, done.err
     facts = done.json()
+    spent = facts["timings"]
+    stages = ["create", "machine", "agent", "files", "environment", "jupyter", "reach"]
+    assert list(spent) == [*stages, "other", "total", "own"]
+    assert min(spent.values()) > 0
+    assert spent["own"] == pytest.approx(spent["total"] - spent["machine"], abs=0.01)
+    asked = before_it_served(cloud, facts["id"])
+    assert sum(name == "s3:GetObject" and "bundle" in key for name, key in asked) == 1
+    assert len(asked) <= MOST_REQUESTS, asked
     assert (facts["on"], facts["region"], facts["state"]) == ("aws", "us-east-1", "running")
     workspace = Workspace(facts)
     kernel = workspace.kernel()

@@ -132,15 +132,15 @@ class Server:
 class Starter:
     """Starts programs and ends those that are still there in the end, with their children."""
 
-    def __init__(self, python: Path, root: Path) -> None:
-        self.python = python
+    def __init__(self, python: Path, kernel: Path, root: Path) -> None:
+        self.python, self.kernel = python, kernel
         self.root = root
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.kernelspec(python)
+        self.kernelspec(kernel)
 
     def kernelspec(self, interpreter: Path) -> None:
         """Make `python3` a kernel in `interpreter`, as the agent does."""
-        (overlay,) = self.python.parent.parent.glob("lib/python*/site-packages")
+        (overlay,) = self.kernel.parent.parent.glob("lib/python*/site-packages")
         argv = [interpreter, INSIDE / "kernel.py", overlay, "-f", "{connection_file}"]
         document = {"argv": [*map(str, argv)], "display_name": "Python 3", "language": "python"}
         spec = self.root / "data" / "kernels" / "python3"
@@ -223,16 +223,16 @@ def inside() -> Path:
 
 
 @pytest.fixture
-def starter(jupyter_python: Path, tmp_path: Path) -> Iterator[Starter]:
-    made = Starter(jupyter_python, tmp_path)
+def starter(jupyter_python: Path, kernel_python: Path, tmp_path: Path) -> Iterator[Starter]:
+    made = Starter(jupyter_python, kernel_python, tmp_path)
     yield made
     made.end_all()
 
 
 @pytest.fixture(scope="session")
-def server(jupyter_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(jupyter_python: Path, kernel_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One workspace for all tests that leave it as it is."""
-    made = Starter(jupyter_python, tmp_path_factory.mktemp("w"))
+    made = Starter(jupyter_python, kernel_python, tmp_path_factory.mktemp("w"))
     yield made.workspace()
     made.end_all()
 

@@ -20,7 +20,7 @@ def bare(jupyter_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     root = tmp_path_factory.mktemp("bare")
     subprocess.run([jupyter_python, "-m", "venv", "--without-pip", root], check=True)
     (packages,) = root.glob("lib/python*/site-packages")
-    (packages / "tqdm.py").write_text("origin = 'the user'\n")
+    (packages / "ipywidgets.py").write_text("origin = 'the user'\n")
     return root / "bin" / "python"
 
 
@@ -37,7 +37,7 @@ def test_it_is_the_users_interpreter_and_the_users_packages_win(job: Job, bare: 
     notebook(
         job.input,
         "import sys; print(sys.executable)",
-        "import tqdm; print(tqdm.origin)",
+        "import ipywidgets; print(ipywidgets.origin)",
         "import helper; print(helper.value)",
         "packages = next(each for each in sys.path if each.endswith('site-packages'))",
         "print(sys.path.index('') < sys.path.index(packages), any('jupyter/inside' in each for each in sys.path))",
@@ -94,11 +94,11 @@ def test_a_kernel_ends_without_a_wait() -> None:
     assert done == ["stopped", "left over"]
 
 
-def test_ipykernel_still_has_what_the_prompt_end_reaches_for(jupyter_python: Path) -> None:
+def test_ipykernel_still_has_what_the_prompt_end_reaches_for(kernel_python: Path) -> None:
     code = "from ipykernel.iostream import IOPubThread as T; from ipykernel.kernelbase import Kernel as K\n"
     code += "import zmq; context = zmq.Context(); T.stop, K._process_children\n"
     code += "print(type(T(context.socket(zmq.PUB))._events).__name__)"
-    found = subprocess.run([jupyter_python, "-c", code], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run([kernel_python, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found == "deque\n"
 
 

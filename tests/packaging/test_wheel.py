@@ -34,6 +34,7 @@ def test_it_holds_what_runs_inside_jupyter(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for part in (
         "lofty/jupyter/requirements.lock",
+        "lofty/jupyter/kernel.lock",
         "lofty/jupyter/inside/launch.py",
         "lofty/jupyter/inside/labextensions/lofty-panel/package.json",
         "lofty/jupyter/inside/labextensions/lofty-panel/static/remoteEntry.js",

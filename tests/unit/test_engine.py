@@ -150,6 +150,18 @@ def test_it_gives_up_in_the_end_and_never_waits_for_ages(clock: FakeClock) -> No
     assert clock.naps == [15.0, *[LONGEST] * (TRIES - 2)]
 
 
+def test_who_asks_to_be_tried_soon_is_not_given_up_sooner(clock: FakeClock) -> None:
+    soon, later = Flaky(100, retry_after=0.25), Flaky(100, retry_after=1.0)
+    patience = []
+    for call in (soon, later):
+        clock.naps.clear()
+        with pytest.raises(Throttled):
+            retried(call, clock)
+        patience.append(sum(clock.naps))
+    assert patience[0] >= patience[1] == 31
+    assert soon.calls == TRIES + 2
+
+
 def test_what_no_other_try_can_help_is_not_tried(clock: FakeClock) -> None:
     call = Flaky(1, retry_after=None)
     with pytest.raises(Throttled):

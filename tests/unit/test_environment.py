@@ -117,12 +117,10 @@ def test_one_maker_at_a_time(tmp_path: Path) -> None:
 def test_an_environment_that_does_not_run_is_said(tmp_path: Path) -> None:
     lay(tmp_path, venv="#!/bin/sh\necho broken >&2; exit 3\n")
     (tmp_path / ".venv/bin/python").chmod(0o755)
-    (tmp_path / "constraint").touch()
+    (tmp_path / "lock").touch()
 
     async def make() -> None:
-        await environment.make_user(
-            tmp_path, tmp_path / "cache", "key", active="", kernel=True, constraint=tmp_path / "constraint"
-        )
+        await environment.make_user(tmp_path, tmp_path / "cache", "key", active="", kernel=True, lock=tmp_path / "lock")
 
     with pytest.raises(EnvironmentFailed, match="broken") as caught:
         asyncio.run(make())

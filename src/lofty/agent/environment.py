@@ -22,9 +22,10 @@ from .uv import run_uv
 STAMP = ".lofty-ready"
 SOURCE = ".lofty-source"
 """In a user's environment: the key it was made for, which is a directory's path."""
-FORMAT = "1"
+FORMAT = "2"
 """Raised when the way environments are made changes, so that old ones are made again."""
-KERNEL_PACKAGES = ("ipykernel", "ipywidgets")
+KERNEL_PACKAGES = ("ipykernel", "ipywidgets", "pip")
+"""What a notebook needs of the environment that it runs in: a kernel, widgets, and %pip."""
 
 
 class UserEnvironment(NamedTuple):
@@ -93,25 +94,25 @@ async def make_tools(lock: Path, cache: Path) -> Path:
     return python
 
 
-async def make_user(
-    workdir: Path, cache: Path, key: str, *, active: str, kernel: bool, constraint: Path
-) -> UserEnvironment:
+async def make_user(workdir: Path, cache: Path, key: str, *, active: str, kernel: bool, lock: Path) -> UserEnvironment:
     """The user's environment for a working directory. `key` names it between starts; with `kernel` it can run
-    notebooks. Nothing is written into the working directory."""
+    notebooks, and `lock` pins what that takes where nobody asks for anything else. Nothing is written into the working
+    directory."""
     source = detect(workdir, active)
     if source.kind in ("venv", "active"):
         assert source.path is not None
-        overlay = await _overlay(source.path, cache, constraint) if kernel else None
+        overlay = await _overlay(source.path, cache, lock) if kernel else None
         label = ".venv" if source.kind == "venv" else "the active environment"
         return UserEnvironment(source.path, label, overlay, ())
     folder = cache / "envs" / f"user-{_digest(key.encode())[:16]}"
-    digest = _digest(*(path.read_bytes() for path in source.files), source.kind.encode(), str(kernel).encode())
+    files = (*source.files, lock) if source.kind == "none" else source.files
+    digest = _digest(*(path.read_bytes() for path in files), source.kind.encode(), str(kernel).encode())
     notes: tuple[str, ...] = ()
     async with _Lock(folder):
         if _is_ready(folder, digest):
             notes = tuple(_conda(source.path).notes) if source.kind == "conda" and source.path else ()
         else:
-            notes = await _build(source, workdir, folder, kernel=kernel, constraint=constraint)
+            notes = await _build(source, workdir, folder, kernel=kernel, lock=lock)
             _add_sources(workdir, folder)
             (folder / SOURCE).write_text(key)
             _set_ready(folder, digest)
@@ -119,15 +120,14 @@ async def make_user(
     return UserEnvironment(venv_python(folder), label, None, notes)
 
 
-async def _build(source: Source, workdir: Path, folder: Path, *, kernel: bool, constraint: Path) -> tuple[str, ...]:
+async def _build(source: Source, workdir: Path, folder: Path, *, kernel: bool, lock: Path) -> tuple[str, ...]:
     """Make the environment in `folder`; gives what the person should know."""
     conda = _conda(source.path) if source.kind == "conda" and source.path else Conda("", (), ())
     own_choice = (workdir / ".python-version").exists() or source.kind in ("lock", "project")
     wanted = ["--python", conda.python] if conda.python else [] if own_choice else ["--python", sys.executable]
-    # --seed brings pip, so that %pip install works in a notebook.
-    await run_uv("venv", "--clear", "-q", "--seed", *wanted, str(folder), cwd=workdir)
+    await run_uv("venv", "--clear", "-q", *wanted, str(folder), cwd=workdir)
     target = ["--python", str(venv_python(folder))]
-    packages: Sequence[str] = KERNEL_PACKAGES if kernel else ()
+    packages: Sequence[str] = KERNEL_PACKAGES if kernel else ("pip",)
     if source.kind == "lock":
         env = {"UV_PROJECT_ENVIRONMENT": str(folder)}
         await run_uv("sync", "-q", "--frozen", "--inexact", "--no-install-project", cwd=workdir, env=env)
@@ -136,10 +136,12 @@ async def _build(source: Source, workdir: Path, folder: Path, *, kernel: bool, c
         arguments = ["-r", str(source.path), *packages]
     elif source.kind == "conda":
         arguments = [*conda.pip, *packages]
+    elif kernel:  # the whole lock as it is: nothing to resolve, so nothing to ask but for the files
+        await run_uv("pip", "sync", "-q", "--require-hashes", *target, str(lock), cwd=folder.parent)
+        return ()
     else:
-        arguments = [*packages, "-c", str(constraint)] if packages else []
-    if arguments:
-        await run_uv("pip", "install", "-q", *target, *arguments, cwd=workdir)
+        arguments = [*packages, "-c", str(lock)]  # with the hashes in it
+    await run_uv("pip", "install", "-q", *target, *arguments, cwd=workdir)
     return conda.notes
 
 
@@ -150,7 +152,7 @@ def _add_sources(workdir: Path, folder: Path) -> None:
             (packages / "_lofty_sources.pth").write_text(f"{workdir / 'src'}\n")
 
 
-async def _overlay(python: Path, cache: Path, constraint: Path) -> Path | None:
+async def _overlay(python: Path, cache: Path, lock: Path) -> Path | None:
     """Where ipykernel lies for an interpreter that lacks it; None when it has its own. The user's environment is
     never written to."""
     import asyncio
@@ -172,7 +174,7 @@ async def _overlay(python: Path, cache: Path, constraint: Path) -> Path | None:
     if has_kernel == "1":
         return None
     folder = cache / "envs" / f"kernel-{major}.{minor}"
-    digest = _digest(constraint.read_bytes())
+    digest = _digest(lock.read_bytes())
     async with _Lock(folder):
         if not _is_ready(folder, digest):
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Coroutine
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import msgspec
 import psutil
@@ -18,7 +19,7 @@ import psutil
 from ..drivers.base import MachineSide
 from ..drivers.registry import load_machine
 from ..errors import LoftyError, Stale
-from ..model.spec import TOOLS, Process, TaskSpec
+from ..model.spec import KERNEL, Process, TaskSpec
 from ..model.state import Machine, State
 from ..model.units import clock
 from ..store.base import Store
@@ -212,35 +213,47 @@ class Agent:
             self._begin(self._run(process, places))
 
     async def _prepare(self) -> recipe.Places:
+        """Files and environments. Nothing of the files decides what the tools are, which therefore do not wait."""
         spec = self._spec
-        workdir = Path(spec.workdir or self._order.workdir)
+        making = asyncio.create_task(self._make_tools())
+        try:
+            workdir = await self._fetch_files()
+            self._report.stage("environment")
+            user, tools = await asyncio.gather(
+                environment.make_user(
+                    workdir,
+                    Path(self._order.cache),
+                    spec.source or spec.id,
+                    active=spec.python,
+                    kernel=spec.kernel,
+                    lock=recipe.PACKAGE / KERNEL,
+                ),
+                making,
+            )
+        finally:
+            await _cancelled(making)
+        for note in user.notes:
+            self._report.note(note)
+        self._report.end_stage(user.label)
+        state = Path(self._order.state)
+        return recipe.Places(tools=tools or user.python, user=user, workdir=workdir, run=self._run_folder, state=state)
+
+    async def _make_tools(self) -> Path | None:
+        if not self._spec.tools:
+            return None
+        return await environment.make_tools(recipe.PACKAGE / self._spec.tools, Path(self._order.cache))
+
+    async def _fetch_files(self) -> Path:
+        """The working directory, filled where it is a copy."""
+        workdir = Path(self._spec.workdir or self._order.workdir)
         if self._mirror is not None:
             self._report.stage("files")
             report = await asyncio.to_thread(self._mirror.arrive)
             self._arrived = True
             self._report.end_stage(f"{report.brought} files")
         if not workdir.is_dir():
-            raise LoftyError(f"{workdir} is not there any more", hint=f"lofty down {spec.name}")
-        self._report.stage("environment")
-        cache = Path(self._order.cache)
-        lock = recipe.PACKAGE / (spec.tools or TOOLS)
-        constraint = recipe.constraints(lock, self._run_folder)
-        tools, user = await asyncio.gather(
-            environment.make_tools(lock, cache) if spec.tools else asyncio.sleep(0),
-            environment.make_user(
-                workdir,
-                cache,
-                spec.source or spec.id,
-                active=spec.python,
-                kernel=spec.kernel,
-                constraint=constraint,
-            ),
-        )
-        for note in user.notes:
-            self._report.note(note)
-        self._report.end_stage(user.label)
-        state = Path(self._order.state)
-        return recipe.Places(tools=tools or user.python, user=user, workdir=workdir, run=self._run_folder, state=state)
+            raise LoftyError(f"{workdir} is not there any more", hint=f"lofty down {self._spec.name}")
+        return workdir
 
     async def _run(self, process: Process, places: recipe.Places) -> None:
         """A process of the spec, started again when it is a server and dies."""
@@ -413,7 +426,7 @@ class Agent:
         return list(tagged(self._order.store, self._machine.id, spare))
 
 
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -445,6 +458,7 @@ def run(order_text: str) -> None:
         rmtree(folder, ignore_errors=True)
         sys.exit(1)
     machine.pid, machine.birth, machine.run = os.getpid(), psutil.Process().create_time(), str(folder)
+    machine.booted = order.began
     if order.holder:
         publish_host_key(records, machine)
     records.put_machine(machine)

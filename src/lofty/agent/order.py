@@ -22,5 +22,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """The cloud's name of the machine, which holds the lease; empty on this computer, where nobody else claims."""
     states: str = ""
     """URL of where the leases are, and what lists show; empty on this computer, where lists look themselves."""
+    began: float | None = None
+    """When the machine came to lofty's first line, in epoch seconds; None on this computer, where there is none."""
     detach: bool = False
     """Whether to fork away from the process that starts it."""

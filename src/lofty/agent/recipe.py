@@ -72,14 +72,6 @@ def command(
     return argv, env
 
 
-def constraints(lock: Path, folder: Path) -> Path:
-    """A lock as a constraints file: with hashes in it, uv would demand them for the person's packages too."""
-    lines = [line.partition("\\")[0] for line in lock.read_text().splitlines() if "==" in line.split("#")[0]]
-    target = folder / "constraints.txt"
-    target.write_text("\n".join(lines))
-    return target
-
-
 def _filled(text: str, values: dict[str, Callable[[], object]]) -> str:
     return re.sub(r"\{([a-z]+)\}", lambda m: str(values[m[1]]()) if m[1] in values else m[0], text)
 

@@ -51,13 +51,14 @@ def main() -> None:
         "workdir": f"{person.pw_dir}/{asked['name']}",
         "state": str(HERE / "state"),
         "cache": str(HERE / "cache"),
+        "began": asked["began"],
     }
     (HERE / "environ").write_text("".join(f"{key}={value}\n" for key, value in environ.items()))
     (HERE / "order.json").write_text(json.dumps(order))
     for name in ("state", "cache"):
         (HERE / name).mkdir(exist_ok=True)
     uv = {**os.environ, **environ, "UV_CACHE_DIR": str(HERE / "cache" / "uv")}
-    into = ["--compile-bytecode", "--python", str(HERE / "env" / "bin" / "python")]
+    into = ["--python", str(HERE / "env" / "bin" / "python")]
     for words in (
         ["venv", "--clear", "--python", "/usr/bin/python3", str(HERE / "env")],
         ["pip", "sync", "--require-hashes", *into, "requirements.lock"],

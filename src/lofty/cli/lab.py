@@ -8,7 +8,7 @@ import click
 
 from ..errors import Interrupted
 from . import options
-from .output import Progress, data, document, facts, say
+from .output import Progress, data, document, facts, say, tell_timings
 
 if TYPE_CHECKING:
     from ..store.files.report import Report
@@ -65,8 +65,8 @@ def _lab(
             task = client.lab(path, progress=progress, **given)
     except KeyboardInterrupt:
         raise Interrupted("left alone; it goes on getting ready", hint="lofty ls") from None
+    seconds = progress.timings(began)
     seen = task.observe()
-    seconds = {**progress.timings(), "total": round(time.time() - began, 3)}
     place = task.addresses
     if as_json:
         document({**facts(task, seen), **({"timings": seconds} if timings else {})})
@@ -78,8 +78,7 @@ def _lab(
     data(f"Notebook     {place.notebook}")
     data(f"TensorBoard  {place.tensorboard}")
     if timings:
-        for stage, spent in seconds.items():
-            say(f"{stage:12} {spent:7.2f} s")
+        tell_timings(seconds)
     say(f"It runs on until: lofty stop {task.name}   (files stay; lofty start {task.name} brings it back)")
     if not quiet:
         from .browser import open_page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STAGES = {
     "create": "preparing",
+    "machine": "waiting for a machine",
+    "agent": "starting lofty there",
     "files": "bringing files",
     "environment": "making the environment",
     "jupyter": "starting Jupyter",
@@ -29,6 +31,15 @@ STAGES = {
     "job": "starting the job",
 }
 """How a stage is called while it goes on."""
+TIMINGS = {
+    **STAGES,
+    "create": "preparing, and sending files",
+    "machine": "the cloud's time: a machine, its boot",
+    "reach": "opening the way to it",
+    "other": "finding an offer, and between",
+    "own": "lofty's own: total less the cloud's",
+}
+"""How it is called by `--timings`."""
 
 
 def say(text: str) -> None:
@@ -226,6 +237,20 @@ class Progress:
         elif self._lines:
             yield Spinner("dots", text=f"{STAGES.get(self._lines[-1].name, self._lines[-1].name)} ...")
 
-    def timings(self) -> dict[str, float]:
-        """Seconds of each stage that is over."""
-        return {step.name: round(step.seconds or 0.0, 3) for step in self._done}
+    def timings(self, began: float) -> dict[str, float]:
+        """Seconds of each stage that is over, and of all since `began` (epoch seconds), with what belongs to no stage
+        as `other`. Where a cloud had to start a machine, `own` is what lofty itself took: everything but that."""
+        import time
+
+        spent = {step.name: step.seconds or 0.0 for step in self._done}
+        total = time.time() - began
+        spent |= {"other": max(0.0, total - sum(spent.values())), "total": total}
+        if "machine" in spent:
+            spent["own"] = spent["total"] - spent["machine"]
+        return {name: round(seconds, 3) for name, seconds in spent.items()}
+
+
+def tell_timings(timings: Mapping[str, float]) -> None:
+    """A line for each stage."""
+    for name, seconds in timings.items():
+        say(f"{TIMINGS.get(name, name):40} {seconds:7.2f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from ..errors import LoftyError, SpecError
 from ..model.units import size
 from . import options
-from .output import Progress, document, facts, failure, say
+from .output import Progress, document, facts, failure, say, tell_timings
 from .transfers import files
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def command(
     """Start a job; without -d show its output and pass its exit code on."""
     from ..api import Client
 
-    chosen = options.given(given)
+    began, chosen = time.time(), options.given(given)
     task: Task | None = None
     try:
         client = Client()
@@ -49,9 +50,10 @@ def command(
             return 0
         with Progress(quiet=as_json) as progress:
             task = client.run(file, *args, parameters=_parameters(parameters), progress=progress, **chosen)
+        seconds = progress.timings(began) if timings else {}
         if detach:
-            return _detached(task, as_json=as_json)
-        return _attached(client, task, as_json=as_json, timings=progress.timings() if timings else {})
+            return _detached(task, as_json=as_json, timings=seconds)
+        return _attached(client, task, as_json=as_json, timings=seconds)
     except KeyboardInterrupt:
         say(f"\nThe job goes on. Its output: lofty logs -f {task.name if task else ''}".rstrip())
         say(f"To end it: lofty stop {task.name if task else 'NAME'}")
@@ -75,10 +77,11 @@ def _parameters(words: tuple[str, ...]) -> dict[str, Any]:
     return values
 
 
-def _detached(task: Task, *, as_json: bool) -> int:
+def _detached(task: Task, *, as_json: bool, timings: dict[str, float]) -> int:
     if as_json:
-        document(_outcome(task, None))
+        document({**_outcome(task, None), **({"timings": timings} if timings else {})})
     else:
+        tell_timings(timings)
         say(f"{task.name} is {task.state}. Its output: lofty logs -f {task.name}")
     return 0
 
@@ -105,8 +108,7 @@ def _attached(client: Client, task: Task, *, as_json: bool, timings: dict[str, f
 
 
 def _tell_end(task: Task, state: str, reason: str, timings: dict[str, float]) -> None:
-    for stage, spent in timings.items():
-        say(f"{stage:12} {spent:7.2f} s")
+    tell_timings(timings)
     if state != "succeeded":
         say(f"lofty: {task.name} {state}" + (f": {reason}" if reason else ""))
     if task.output is not None and task.output.exists():

@@ -8,7 +8,7 @@ import click
 
 from ..errors import Interrupted
 from . import options
-from .output import Progress, data, document, facts, say
+from .output import Progress, data, document, facts, tell_timings
 
 
 @click.command(help="Start a stopped workspace again: same address, same token.")
@@ -26,11 +26,10 @@ def command(name: str | None, as_json: bool, timings: bool) -> None:
             task.start(progress=progress)
     except KeyboardInterrupt:
         raise Interrupted("left alone; it goes on getting ready", hint=f"lofty url {task.name}") from None
-    seconds = {**progress.timings(), "total": round(time.time() - began, 3)}
+    seconds = progress.timings(began)
     if as_json:
         document({**facts(task, task.observe()), **({"timings": seconds} if timings else {})})
         return
     data(task.url or "")
     if timings:
-        for stage, spent in seconds.items():
-            say(f"{stage:12} {spent:7.2f} s")
+        tell_timings(seconds)

@@ -12,7 +12,9 @@ Kind = Literal["workspace", "job"]
 
 
 TOOLS = "jupyter/requirements.lock"
-"""Path within this package of the pinned tools; also what an environment is held to where a person names none."""
+"""Path within this package of the pinned tools."""
+KERNEL = "jupyter/kernel.lock"
+"""Path within this package of what the user's environment needs besides; all of it, where a person names nothing."""
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -54,6 +54,8 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     exit_code: int | None = None
     started: float | None = None
     ended: float | None = None
+    booted: float | None = None
+    """When a cloud's machine came to lofty's first line; what it took until then is the cloud's."""
     heartbeat: float | None = None
     stages: list[Stage] = []
     notes: list[str] = []

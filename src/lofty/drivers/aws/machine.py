@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from ...errors import CloudError, Unavailable
+from .signed import Credentials, query
 
 BOOT = Path("/opt/lofty/boot.json")
 METADATA = "169.254.169.254"
 TOKEN_SECONDS = 21_600
+END_SECONDS = 20
+"""For one answer of the service that is to end the machine."""
 
 
 class AwsMachine:
@@ -42,17 +48,35 @@ class AwsMachine:
 
     def end(self) -> None:
         """Terminate this instance and lower the group by one, with the role's own permission."""
-        import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
-
         asked = json.loads(BOOT.read_text())
-        client = boto3.client("autoscaling", region_name=asked["region"], endpoint_url=asked["endpoint"] or None)
+        words = {
+            "Action": "TerminateInstanceInAutoScalingGroup",
+            "Version": "2011-01-01",
+            "InstanceId": self.identity(),
+            "ShouldDecrementDesiredCapacity": "true",
+        }
+        url, headers, body = query(
+            "autoscaling", asked["region"], words, self._credentials(), endpoint=asked["endpoint"]
+        )
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 (the endpoint that the person uses)
         try:
-            client.terminate_instance_in_auto_scaling_group(
-                InstanceId=self.identity(), ShouldDecrementDesiredCapacity=True
-            )
-        except (BotoCoreError, ClientError) as error:
+            with urllib.request.urlopen(request, timeout=END_SECONDS):  # noqa: S310
+                return
+        except urllib.error.HTTPError as error:
+            said = re.search(r"<Message>([^<]*)", error.read().decode(errors="replace"))
+            raise CloudError(f"the machine cannot be ended: {said[1] if said else error}") from error
+        except (OSError, http.client.HTTPException) as error:
             raise CloudError(f"the machine cannot be ended: {error}") from error
+
+    def _credentials(self) -> Credentials:
+        """The role's, which change every few hours."""
+        place = "meta-data/iam/security-credentials/"
+        role = (self._ask(place) or "").strip()
+        try:
+            found = json.loads(self._ask(place + role) or "") if role else {}
+            return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
+        except (ValueError, KeyError) as error:
+            raise Unavailable("the metadata service has no credentials of a role", retry_after=2) from error
 
     def _ask(self, path: str) -> str | None:
         """One path of the metadata service; None where there is nothing."""

@@ -26,6 +26,8 @@ from .userdata import user_data
 RECORD = "task.json"
 STATES = "states"
 """Prefix of what lists show of all tasks."""
+MOMENT = 0.25
+"""Seconds until the first other look at what was just made; a person waits for each of these."""
 DISK_GB = 40
 """Of a machine whose disk nobody asked for; at least what its image needs."""
 
@@ -297,12 +299,12 @@ class Profile:
 
 @contextmanager
 def soon(what: str) -> Iterator[None]:
-    """As `translated`, for a call that uses what was just made: AWS may not see it for some seconds."""
+    """As `translated`, for a call that uses what was just made: AWS may not see it for a moment, or some seconds."""
     try:
         with translated(what):
             yield
     except Gone as error:
-        raise Unavailable(str(error), retry_after=1) from error
+        raise Unavailable(str(error), retry_after=MOMENT) from error
 
 
 class _Fresh:
@@ -365,7 +367,7 @@ class SecurityGroup:
         self._fresh.made()
         made = self.id()
         if made is None:  # an earlier try made it, and its answer was lost
-            raise Unavailable("the security group is not to be seen yet", retry_after=1)
+            raise Unavailable("the security group is not to be seen yet", retry_after=MOMENT)
         with suppress(Exists), soon("let machines of the task reach each other"):
             ec2.authorize_security_group_ingress(
                 GroupId=made, IpPermissions=[{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": made}]}]
@@ -452,7 +454,7 @@ class Template:
         image = images.resolve(self._clients, self._task.need.image, gpu=self._gpu, arch=self._arch)
         group = SecurityGroup(self._clients, self._place.id, {}).id()
         if group is None:
-            raise CloudError("the security group is not to be seen yet", retry_after=1)
+            raise CloudError("the security group is not to be seen yet", retry_after=MOMENT)
         tags = as_list(tags_of(self._task))
         data = {
             "ImageId": image.id,

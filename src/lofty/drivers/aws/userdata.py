@@ -12,7 +12,7 @@ SCRIPT = r'''#!/usr/bin/python3
 """lofty: fetch this machine's agent, check it, start it."""
 import datetime, hashlib, hmac, io, json, os, subprocess, tarfile, time, urllib.error, urllib.request
 
-P = json.loads(r"""@PARAMETERS@""")
+P = {**json.loads(r"""@PARAMETERS@"""), "began": time.time()}
 IMDS = "http://169.254.169.254/latest/"
 open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
