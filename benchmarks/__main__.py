@@ -6,7 +6,7 @@ import argparse
 import os
 from types import ModuleType
 
-from . import aws, cli, first, logs, page, ready, rest
+from . import aws, cli, first, logs, page, ready, rest, terraform
 from .sync import few, large, live, many, nothing, vast
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "rest": rest,
     "first": first,
     "aws": aws,
+    "terraform": terraform,
     "sync_a": many,
     "sync_b": large,
     "sync_c": nothing,

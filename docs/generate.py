@@ -103,10 +103,21 @@ def _verbs() -> Iterator[str]:
         yield f"## lofty {verb}\n"
         yield f"```\nlofty {verb} {usage}\n```\n"
         yield f"{command.help}\n"
+        if isinstance(command, click.Group):
+            yield from _parts(verb, command)
         making = {option.name for option in config.OPTIONS} if _makes(command) else set()
         yield from _own_options(command, making)
         if making:
             yield "And [the options of a workspace or job](#options-of-a-workspace-or-job).\n"
+
+
+def _parts(verb: str, group: click.Group) -> Iterator[str]:
+    shown = [(name, one) for name, one in group.commands.items() if not one.hidden]
+    yield from _table(("command", "meaning"), *((f"`lofty {verb} {name}`", one.help or "") for name, one in shown))
+    for name, one in shown:
+        if any(isinstance(parameter, click.Option) for parameter in one.params):
+            yield f"`lofty {verb} {name}` takes:\n"
+            yield from _own_options(one, set())
 
 
 def _makes(command: click.Command) -> bool:

@@ -14,8 +14,12 @@ from lofty.config import OPTIONS
 
 from ..conftest import ROOT, Lofty
 
+PARTS = [["tf", part] for part in ("install", "uninstall", "check")]
 
-@pytest.mark.parametrize("words", [[], *([verb] for verb in VERBS)], ids=lambda words: " ".join(words) or "lofty")
+
+@pytest.mark.parametrize(
+    "words", [[], *([verb] for verb in VERBS), *PARTS], ids=lambda words: " ".join(words) or "lofty"
+)
 def test_help_fits_eighty_columns_and_says_what_it_is(lofty: Lofty, words: list[str]) -> None:
     for width in ("80", "200"):
         result = lofty.ok(*words, "--help", COLUMNS=width)
@@ -24,6 +28,13 @@ def test_help_fits_eighty_columns_and_says_what_it_is(lofty: Lofty, words: list[
         assert lines[0].startswith(" ".join(["Usage: lofty", *words]))
         assert result.err == ""
     assert lofty.ok(*words, "-h").out == lofty.ok(*words, "--help").out
+
+
+@pytest.mark.parametrize("words", [[], ["tf"]])
+def test_without_a_command_there_is_help(lofty: Lofty, words: list[str]) -> None:
+    said = lofty(*words)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == lofty.ok(*words, "--help").out
 
 
 def test_help_names_every_verb_and_every_option(lofty: Lofty) -> None:

@@ -20,7 +20,7 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_every_benchmark_says_what_it_measures(benchmarks: ModuleType) -> None:
     assert list(benchmarks.BENCHMARKS) == [
-        *("ready", "cli", "logs", "rest", "first", "aws"),
+        *("ready", "cli", "logs", "rest", "first", "aws", "terraform"),
         *(f"sync_{letter}" for letter in "abcdef"),
     ]
     for one in benchmarks.BENCHMARKS.values():

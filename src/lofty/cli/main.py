@@ -35,9 +35,10 @@ VERBS = {
     "price": "Show machines and prices",
     "check": "Show what works here, and what to do about the rest",
     "sweep": "Remove what was left behind",
+    "tf": "Use lofty from terraform",
 }
 """In the order of `lofty --help`; each lies in the module of its name."""
-LATER = ("init", "tf")
+LATER = ("init",)
 """Verbs that are promised and not there yet: said so, instead of 'unknown'."""
 
 
@@ -103,12 +104,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         if debug:
             raise
-        message, hint = _click_message(error), _click_hint(error)
-        if arguments[:1] == ["run"] and "--json" in words:
-            from .output import failure
-
-            failure(None, "UsageError", message, hint)
-        return _tell(message, hint, None, failed or 2)
+        return _mistyped(error, arguments[:1] == ["run"] and "--json" in words, failed or 2)
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         return 130
@@ -129,6 +125,18 @@ def run(arguments: Sequence[str]) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _tell(f"{where}{error.strerror or error}", _os_hint(error), None, failed or 1)
+
+
+def _mistyped(error: click.ClickException, as_json: bool, code: int) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stderr.write(f"{error.format_message()}\n")
+        return code
+    message, hint = _click_message(error), _click_hint(error)
+    if as_json:
+        from .output import failure
+
+        failure(None, "UsageError", message, hint)
+    return _tell(message, hint, None, code)
 
 
 def _tell(message: str, hint: str | None, notes: list[str] | None, code: int) -> int:
