@@ -33,6 +33,7 @@ lock: $(VENV)/.ready-dev
 	@cd src/lofty/jupyter && $(COMPILE) --excludes left-out.in requirements.in -o requirements.lock
 	@cd src/lofty/jupyter && $(COMPILE) -c requirements.lock kernel.in -o kernel.lock
 	@cd src/lofty/agent && $(COMPILE) requirements.in -o requirements.lock
+	@cd src/lofty/jupyter && $(COMPILE) tunnel.in -o tunnel.lock
 
 docs: $(VENV)/.ready-dev
 	@$(BIN)/python docs/generate.py

@@ -26,6 +26,7 @@ SETTINGS = {
     "LOFTY_CACHE": "where lofty keeps environments, which can be made again (default: the system's cache)",
     "LOFTY_OWNER": "whose tasks are meant (default: your user name)",
     "LOFTY_UV": "the `uv` to use (default: the one installed with lofty, else the one on PATH)",
+    "LOFTY_GITHUB_URL": "where `--ssh-keys github:USER` looks (default: https://github.com)",
     "_LOFTY_COMPLETE": "`bash_source`, `zsh_source` or `fish_source`: prints completion for that shell",
 }
 GIVEN = {
@@ -34,6 +35,12 @@ GIVEN = {
     "LOFTY_MACHINE_ID": "which machine of the task this is, such as `0001.0`",
     "LOFTY_RANK": "its number among the machines of the job, from 0",
     "LOFTY_SIZE": "how many machines the job has",
+    "LOFTY_HOSTS": "their addresses within the cloud's network, by rank, joined by commas; the start of a job waits "
+    "up to two minutes for all of them; one that is not known by then, or whose rank has done its work, is empty",
+    "LOFTY_RESTART": "set where a job is started again, from the top and with its files, since its machine was lost: "
+    "how often it was begun before",
+    "LOFTY_NOTICE": "path of a file that appears, with the reason in it, when the cloud is about to take the machine "
+    "away; kernels are interrupted then too",
 }
 
 OPENING = """\

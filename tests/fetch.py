@@ -28,6 +28,7 @@ def main() -> None:
 
     lock = ROOT / "src/lofty/jupyter/requirements.lock"
     python = asyncio.run(environment.make_tools(lock, CACHE / "lofty"))
+    asyncio.run(environment.make_tools(lock.with_name("tunnel.lock"), CACHE / "lofty", name="tunnel"))
     subprocess.run([python, "-m", "compileall", "-q", python.parent.parent / "lib"], check=False)
     (python.parent.parent / ".lofty-compiled").touch()
     for old in (CACHE / "lofty" / "envs").glob("tools-*"):

@@ -22,7 +22,7 @@ from . import config, errors, request
 from .bindings import Binding, Bindings
 from .computer import Computer
 from .drivers import registry
-from .drivers.base import Driver, Settings
+from .drivers.base import Driver, Noted, Settings
 from .engine import apply, sweep
 from .engine.clock import Clock
 from .engine.plan import Plan, plan
@@ -163,14 +163,17 @@ class Client:
         driver = self.driver(spec.on)
         made = self._plan(spec)
         task = Task(self, Record(handle=made.handle, spec=made.spec))
-        for note in (*made.offer.notes, *_unused(spec, driver)):
+        for note in (*made.offer.notes, *_told(spec, driver)):
             progress(Step("note", note))
+        keys = self._keys(made.spec, driver)
         began = self.clock.now()
         progress(Step("create"))
         self._private_home()
         apply.create(made.resources, self.clock)
+        for note in (note for one in made.resources if isinstance(one, Noted) for note in one.notes):
+            progress(Step("note", note))
         try:
-            self._fill(task, made.spec, progress)
+            self._fill(task, made.spec, keys, progress)
             progress(Step("create", seconds=self.clock.now() - began))
             return task.start(progress=progress)
         except BaseException as error:
@@ -182,7 +185,15 @@ class Client:
                     error.add_note(tail)
             raise
 
-    def _fill(self, task: Task, spec: TaskSpec, progress: Progress) -> None:
+    def _keys(self, spec: TaskSpec, driver: Driver) -> str:
+        """Public keys of others that may log in. Looked up before anything is made: a wrong name costs nothing."""
+        if not spec.ssh_keys or "ssh" not in driver.features:
+            return ""
+        from .reach import keys
+
+        return retried(lambda: keys.authorized(spec.ssh_keys, self.environ), self.clock)
+
+    def _fill(self, task: Task, spec: TaskSpec, keys: str, progress: Progress) -> None:
         records = task.records
         if spec.kind == "workspace":
             import secrets
@@ -194,6 +205,10 @@ class Client:
             key = ssh.new_key()
             records.put_secret(ssh.RECORD, key.private)
             records.put_secret(f"{ssh.RECORD}.pub", key.public)
+        if keys:
+            records.put_secret("authorized_keys", keys)
+        if spec.tunnel:
+            records.put_secret("tunnel", request.tunnel_token(spec.tunnel, self.environ))
         values = config.variables(spec.secrets, self.environ)
         if values:
             records.put_secret("env", msgspec.json.encode(values).decode())
@@ -301,10 +316,19 @@ class Client:
         return list(self.driver(chosen.on).offers(spec.need))
 
 
-def _unused(spec: TaskSpec, driver: Driver) -> tuple[str, ...]:
-    if spec.tunnel and "in-place" in driver.features:
-        return ("on this machine --tunnel has no meaning and is passed over",)
-    return ()
+def _told(spec: TaskSpec, driver: Driver) -> tuple[str, ...]:
+    """What a person should know of a request before it is carried out."""
+    told = _unused(spec) if "in-place" in driver.features else ()
+    if spec.tunnel:
+        seen = f"{spec.tunnel}, a third party, sees all that goes through its tunnel, the workspace's token too"
+        told = (*told, seen)
+    return told
+
+
+def _unused(spec: TaskSpec) -> tuple[str, ...]:
+    asked = {"--keep-on-error": spec.keep_on_error, "--ssh-keys": spec.ssh_keys, "--role": spec.role}
+    passed = (option for option, value in asked.items() if value)
+    return tuple(f"on this machine {option} has no meaning and is passed over" for option in passed)
 
 
 def _user() -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import config
-from .errors import Conflict, SpecError, UsageError
+from .errors import Conflict, SpecError, UsageError, unknown_choice
 from .jupyter import job, workspace
 from .model import ids
-from .model.spec import TOOLS, Kind, Need, Process, TaskSpec
+from .model.spec import TOOLS, TUNNELS, Kind, Need, Process, TaskSpec
 
 
 def folder(path: str | os.PathLike[str]) -> Path:
@@ -49,7 +49,22 @@ def workdir(file: Path, named: str | None) -> Path:
 
 def workspace_spec(source: Path, options: config.Options, identity: Identity) -> TaskSpec:
     """What `lofty lab` asks for."""
-    return _spec("workspace", source, options, identity, workspace.processes(options.logdir), kernel=True)
+    tunnel = options.tunnel or ""
+    if tunnel:
+        tunnel_token(tunnel, identity.environ)
+    processes = workspace.processes(options.logdir, tunnel)
+    return _spec("workspace", source, options, identity, processes, kernel=True)
+
+
+def tunnel_token(kind: str, environ: Mapping[str, str]) -> str:
+    """The person's own token for a tunnel. Raises `SpecError` where there is no such tunnel, or no token."""
+    if kind not in TUNNELS:
+        raise SpecError(unknown_choice("tunnel", kind, list(TUNNELS)), hint="--tunnel ngrok")
+    found = next((environ[name] for name in TUNNELS[kind] if environ.get(name)), "")
+    if not found:
+        first = TUNNELS[kind][0]
+        raise SpecError(f"--tunnel {kind} needs your token of {kind} in {first}", hint=f"export {first}=...")
+    return found
 
 
 def job_spec(
@@ -118,7 +133,9 @@ def _spec(
             disk=options.disk,
             region=options.region or "",
             image=options.image or "",
+            subnets=tuple(options.subnet or ()),
             spot=bool(options.spot),
+            fallback=_fallback(options),
             max_price=options.max_price,
         ),
         processes=processes,
@@ -135,10 +152,20 @@ def _spec(
         timeout=_limit("timeout", options, identity),
         idle=_limit("idle", options, identity),
         budget=options.budget,
-        tunnel=options.tunnel or "",
+        role=options.role or "",
+        ssh_keys=tuple(options.ssh_keys or ()),
+        keep_on_error=bool(options.values.get("keep_on_error")),
+        tunnel=options.values.get("tunnel") or "",
         index=_index(options.index_url or ""),
         options={key: value for key, value in options.given.items() if key not in ("name", "on")},
     )
+
+
+def _fallback(options: config.Options) -> bool:
+    """Whether a machine on demand may take the place of a spot one."""
+    if options.fallback and not options.spot:
+        raise SpecError("--fallback says what happens where there is no spot machine", hint="add --spot")
+    return bool(options.fallback)
 
 
 def _index(url: str) -> str:

@@ -68,6 +68,8 @@ class Step(NamedTuple):
 
 
 Progress = Callable[[Step], None]
+FALLBACK_SECONDS = 60.0
+"""Without a spot machine, before one on demand is asked for: a group tries all zones several times in it."""
 
 
 def silent(_: Step) -> None:
@@ -129,15 +131,26 @@ class Task:
 
     @property
     def addresses(self) -> workspace.Addresses | None:
-        """Where the workspace is, be there a way to it now or not (see `connect`); None for a job."""
+        """Where the workspace is, be there a way to it now or not (see `connect`); None for a job, and where a tunnel
+        is the only way and has none yet."""
         if self.kind != "workspace":
             return None
+        if self.spec.tunnel:
+            public = self._public()
+            if public or "in-place" not in self._driver.features:
+                return workspace.addresses(public, self.name, self.token) if public else None
         host, port = self._near
-        return workspace.addresses(host, port, self.name, self.token)
+        return workspace.addresses(f"http://{host}:{port}", self.name, self.token)
+
+    def _public(self) -> str:
+        """The origin that a tunnel gives to the newest machine; empty where there is none."""
+        newest = self.records.machines()[-1:]
+        return next((machine.public for machine in newest if machine.state in ALIVE), "")
 
     @property
     def _over_ssh(self) -> bool:
-        return "ssh" in self._driver.features
+        """Whether machines are reached so: not where a tunnel is the way, and nobody is let in."""
+        return "ssh" in self._driver.features and not (self.record.spec and self.record.spec.tunnel)
 
     @property
     def _near(self) -> tuple[str, int]:
@@ -150,13 +163,28 @@ class Task:
     def connect(self, patience: float = 45.0) -> Task:
         """See to it that the addresses of a running workspace can be opened on this computer, and wait for that so
         many seconds. Where the machine is another one, a process in the background holds the way to it."""
-        if self.kind == "workspace" and self._over_ssh:
+        if self.kind == "workspace" and self.spec.tunnel:
+            self._await_tunnel(patience)
+        elif self.kind == "workspace" and self._over_ssh:
             from .reach import forward
 
             end, port = self._reach(), self.spec.port
             key, settings = self._ssh_key, self._context.settings
             forward.ensure(settings, self.handle, end, key, name=self.name, port=port, patience=patience)
         return self
+
+    def _await_tunnel(self, patience: float) -> None:
+        """Until there is an address. Raises `TaskFailed` with the third party's reason, or when it takes too long."""
+        clock, kind = self._context.clock, self.spec.tunnel
+        limit = clock.now() + patience
+        while not self._public():
+            newest = next(iter(self.records.machines()[-1:]), None)
+            since, notes = (newest.started or 0.0, newest.notes) if newest else (0.0, [])
+            gave_up = any(one.code == "tunnel-gave-up" and one.time >= since for one in self.records.events())
+            if gave_up or clock.now() >= limit:
+                why = next((note for note in notes if note.startswith(f"{kind} ")), f"{kind} has given no address")
+                raise TaskFailed(why, hint=f"lofty logs {self.name}")
+            clock.sleep(self._pace)
 
     def _reach(self, rank: int = 0) -> Endpoint:
         return retried(lambda: self._driver.reach(self.handle, self.spec.port, rank), self._context.clock)
@@ -175,13 +203,18 @@ class Task:
         With `terminal`, the machine gives it one too."""
         from .reach import ssh
 
+        if self.spec.tunnel and not self._over_ssh:
+            raise Unsupported(
+                f"'{self.name}' is reached through {self.spec.tunnel} alone: its machine lets nobody in, ssh neither",
+                hint=f"lofty url {self.name}, and open a terminal there",
+            )
         if not self._over_ssh:
             raise Unsupported(
                 f"'{self.name}' runs on '{self.handle.driver}', whose machines are not reached over ssh",
                 hint=f"lofty url {self.name}" if self.kind == "workspace" else f"lofty logs {self.name}",
             )
         seen = self.observe()
-        if seen.state not in ALIVE:
+        if seen.state not in ALIVE and not any(machine.kept for machine in seen.machines):
             hint = f"lofty start {self.name}" if self.kind == "workspace" else f"lofty logs {self.name}"
             raise UsageError(f"'{self.name}' is {seen.state}", hint=hint)
         if rank not in {machine.rank for machine in seen.machines}:
@@ -243,10 +276,12 @@ class Task:
     def _await_up(self, progress: Progress, asked: float | None) -> float | None:
         """Wait until it is up, or will not be; gives when its last stage was over, by the machine's clock. `asked` is
         when a machine was asked for; None where none was, or it is this computer."""
-        reporter = _Reporter(progress, asked)
+        reporter, drought = _Reporter(progress, asked), watch.Drought(self._context.clock, FALLBACK_SECONDS)
         pace = min(self._pace, START_PACE)
         for seen in watch.watch(self._driver, self.handle, self._context.clock, watch.is_up, pace):
             reporter.look(seen)
+            if self.spec.need.fallback and drought.lasts(seen):
+                self._scale(self.spec.parallelism, seen.deadline)
         failed = next((machine for machine in seen.machines if machine.error), None)
         if seen.state not in ALIVE and failed is not None and failed.exit_code is None:
             kind = getattr(errors, failed.error, TaskFailed)
@@ -498,15 +533,16 @@ class _Reporter:
         if self._asked is not None and not self._begun:
             self._begun.add("machine")
             self._progress(Step("machine"))
+        told = [event.text for event in seen.events if event.code in ("launch-failed", "on-demand")]
+        for note in [*told, *(note for machine in seen.machines for note in machine.notes)]:
+            if note not in self._notes:
+                self._notes.add(note)
+                self._progress(Step("note", note))
         for machine in seen.machines:
             if self._asked is not None and machine.booted and machine.stages and "machine" not in self._over:
                 self._over |= {"machine", "agent"}
                 self._progress(Step("machine", seconds=max(0.0, machine.booted - self._asked)))
                 self._progress(Step("agent", seconds=machine.stages[0].started - machine.booted))
-            for note in machine.notes:
-                if note not in self._notes:
-                    self._notes.add(note)
-                    self._progress(Step("note", note))
             for stage in machine.stages:
                 if stage.name not in self._begun:
                     self._begun.add(stage.name)

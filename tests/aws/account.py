@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.loaders import Loader
 
 from lofty.api import Client
 from lofty.boot import bundle
+from lofty.drivers.aws.resources import Place
 from lofty.drivers.aws.session import Clients
+from lofty.model.state import Machine
+from lofty.store.base import Store
+from lofty.store.states import LEASE_SECONDS, Lease, Shown, lease_key
 from lofty.task import Task
 from lofty.testing import FakeClock
 from tests.cloudbox.api import Call
@@ -126,3 +131,16 @@ class Account:
         first, found = len(self.cloud.calls), list[Call]()
         yield found
         found += self.cloud.calls[first:]
+
+
+def agent_says(task: Task, machine_id: str, **said: Any) -> Machine:
+    """What the agent of a machine would: its word, and the lease that makes it the one of its rank."""
+    now = time.time()
+    fields = {"rank": int(machine_id[-1]), "started": now, "heartbeat": now, **said}
+    machine = Machine(id=machine_id, **fields)
+    task.records.put_machine(machine)
+    shown = Store(Place.at(task.handle).states)
+    lease = Lease(machine=machine.id, holder=machine.holder, until=now + LEASE_SECONDS)
+    shown.put(lease_key(machine.rank), msgspec.json.encode(lease))
+    Shown(shown, machine.rank).show(machine)
+    return machine

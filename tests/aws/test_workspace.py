@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from tests.e2e.support import Workspace, write_notebook
 pytestmark = [pytest.mark.cloudbox, pytest.mark.timeout(400)]
 
 
+JOB = """
+import os
+print(os.environ["LOFTY_RANK"])
+open("out.txt", "w").write("made")
+raise SystemExit(3)
+"""
 MOST_REQUESTS = 45
 """Of the machine until it serves; each is a way there and back that a person waits for."""
 
@@ -67,6 +74,7 @@ def test_a_machine_is_lost_and_the_page_is_not(cloud: Cloudbox, person: Lofty, f
     eventually(lambda: person.ok("pull", "work") and (folder / "made.txt").exists(), 20)
 
     # The cloud takes the machine, with a notice. Another one takes its place; nobody here does anything.
+    kernel.start("import time\ntry:\n    time.sleep(600)\nfinally:\n    open('saved.txt', 'w').write('in time')")
     cloud.machine(first.id).notice(3)
     eventually(lambda: [one.id for one in cloud.machines() if one.state == "running"] not in ([], [first.id]), 60)
     eventually(lambda: workspace.answers(), 120)
@@ -74,6 +82,7 @@ def test_a_machine_is_lost_and_the_page_is_not(cloud: Cloudbox, person: Lofty, f
     assert again["url"] == workspace.url
     kernel = workspace.kernel()
     assert kernel.run("print(open('made.txt').read())") == "on the machine\n"
+    assert kernel.run("print(open('saved.txt').read())") == "in time\n", "a cell that ran was told"
 
     person.ok("stop", "work", timeout=120)
     assert [one for one in cloud.machines() if one.state == "running"] == []
@@ -88,9 +97,7 @@ def test_a_machine_is_lost_and_the_page_is_not(cloud: Cloudbox, person: Lofty, f
 
 
 def test_a_job_brings_its_outputs_and_ends_its_machine(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
-    (folder / "job.py").write_text(
-        "import os\nprint(os.environ['LOFTY_RANK'])\nopen('out.txt', 'w').write('made')\nraise SystemExit(3)\n"
-    )
+    (folder / "job.py").write_text(JOB)
     done = person("run", folder / "job.py", cwd=folder, timeout=200)
     assert (done.code, done.out) == (3, "0\n"), done.err
     assert (folder / "out.txt").read_text() == "made"
@@ -98,10 +105,39 @@ def test_a_job_brings_its_outputs_and_ends_its_machine(cloud: Cloudbox, person: 
     person.ok("down", "job-1", "-y", timeout=120)
 
 
+def test_the_machine_of_a_failed_job_can_be_looked_at(
+    cloud: Cloudbox, person: Lofty, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "job.py").write_text(JOB)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    colleague = tmp_path / "key.pub"
+    asked = ("--keep-on-error", "--ssh-keys", colleague, "--json")
+    done = person("run", folder / "job.py", *asked, cwd=folder, timeout=200)
+    assert done.code == 3, done.err
+    facts = done.json()
+    assert (facts["state"], facts["machines"][0]["kept"]) == ("failed", True)
+    assert "lofty ssh job-1" in facts["reason"]
+    assert facts["time_left"] > 3600
+    assert person.ok("ssh", "job-1", "--", "cat job-1/out.txt").out == "made"
+    assert [one.state for one in cloud.machines()] == ["running"]
+    # A colleague whose key was named gets in from the same network, without lofty.
+    (machine,) = cloud.machines()
+    user = person.ok("ssh", "job-1", "--", "whoami").out.strip()
+    options = [f"-oIdentityFile={tmp_path}/key", "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null"]
+    line = ["ssh", "-Fnone", *options, f"{user}@{machine.public}", "cat job-1/out.txt"]
+    there = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert there.stdout == "made", there.stderr
+    began = time.monotonic()
+    person.ok("down", "job-1", "-y", timeout=120)
+    print(f"down after {time.monotonic() - began:.1f} s")
+    assert [one.state for one in cloud.machines()] == ["terminated"]
+
+
 RANKS = """
 import os
 rank = os.environ["LOFTY_RANK"]
 print(f"{rank} of {os.environ['LOFTY_SIZE']}")
+open(f"hosts{rank}.txt", "w").write(os.environ["LOFTY_HOSTS"])
 open(f"out{rank}.txt", "w").write(rank)
 raise SystemExit(4 * int(rank))
 """
@@ -115,7 +151,37 @@ def test_two_machines_do_a_job_together(cloud: Cloudbox, person: Lofty, folder: 
     assert [(one["rank"], one["exit_code"]) for one in facts["machines"]] == [(0, 0), (1, 4)]
     assert sorted(person.ok("logs", "ranks-1").out.splitlines()) == ["0 of 2", "1 of 2"]
     assert {path.name: path.read_text() for path in folder.glob("out*")} == {"out0.txt": "0", "out1.txt": "1"}
+    places = [one.private for one in cloud.machines()]
+    told = {path.read_text() for path in folder.glob("hosts*.txt")}
+    assert [sorted(one.split(",")) for one in told] == [sorted(places)], "and both see the same order"
     person.ok("down", "ranks-1", "-y", timeout=120)
+
+
+AGAIN = """
+import os, time
+if "LOFTY_RESTART" in os.environ:
+    print("again", os.environ["LOFTY_RESTART"], open("progress.txt").read())
+    raise SystemExit(7)
+open("progress.txt", "w").write("half way")
+print("first", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_job_whose_machine_is_taken_begins_again_with_its_files(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
+    (folder / "again.py").write_text(AGAIN)
+    person.ok("run", folder / "again.py", "-d", "--spot", "--machine", "m", cwd=folder, timeout=200)
+    eventually(lambda: "first" in person.ok("logs", "again-1").out, 60)
+    (first,) = cloud.machines()
+    cloud.machine(first.id).notice(8)
+    eventually(lambda: len(cloud.machines()) > 1, 60)
+    assert "again 1 half way" in person.ok("logs", "-f", "again-1", timeout=200).out
+    (listed,) = person.ok("ls", "--json").json()
+    assert listed["state"] == "failed"
+    assert [(one["id"], one["exit_code"]) for one in listed["machines"]] == [("0002.0", 7)]
+    said = [line for line in person.ok("logs", "again-1").out.splitlines() if "takes the machine away" in line]
+    assert len(said) == 1
+    person.ok("down", "again-1", "-y", timeout=120)
 
 
 def test_a_browser_finds_the_page_again_after_the_power_failed(cloud: Cloudbox, person: Lofty, folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from lofty.drivers.aws import images, prices
@@ -115,14 +116,27 @@ def test_spot_takes_the_newest_price_of_each_zone_that_has_the_type() -> None:
     assert len(cloud.calls["GetProducts"]) == 0
 
 
-def test_a_highest_price_puts_spot_beside_the_rest_and_leaves_out_what_is_dearer_or_unknown() -> None:
-    cloud = Cloud(
-        {"DescribeInstanceTypeOfferings": offered, "DescribeSpotPriceHistory": [*SPOT], "GetProducts": listed()}
-    )
+def test_a_highest_price_is_a_ceiling_and_asks_for_no_spot() -> None:
+    """What is made is a machine on demand, so that a spot price must not be promised for it."""
+    cloud = Cloud({"DescribeInstanceTypeOfferings": offered, "GetProducts": listed()})
     found = offers(cloud, Need(machine="m+t4", max_price=0.6))
-    assert [(one.machine, one.spot) for one in found] == [
-        ("g4dn.2xlarge", True), ("g4dn.xlarge", True), ("g4dn.xlarge", False),
-    ]  # fmt: skip
+    assert [(one.machine, one.spot) for one in found] == [("g4dn.xlarge", False)]
+    cloud = Cloud({"DescribeInstanceTypeOfferings": offered, "DescribeSpotPriceHistory": [*SPOT]})
+    assert {one.spot for one in offers(cloud, Need(machine="m+t4", max_price=0.6, spot=True))} == {True}
+
+
+def test_with_a_fallback_both_prices_are_known_and_both_are_under_the_ceiling() -> None:
+    answers = {"DescribeInstanceTypeOfferings": offered, "GetProducts": listed()}
+    need = Need(machine="m+t4", spot=True, fallback=True)
+    found = offers(Cloud({**answers, "DescribeSpotPriceHistory": [*SPOT]}), need)
+    assert all(one.spot and one.price and one.on_demand for one in found)
+    assert all(one.on_demand.usd_per_hour > one.usd_per_hour for one in found if one.on_demand)
+    cheap = msgspec.structs.replace(need, max_price=0.6)
+    found = offers(Cloud({**answers, "DescribeSpotPriceHistory": [*SPOT]}), cheap)
+    assert [one.machine for one in found] == ["g4dn.xlarge"]
+    with pytest.raises(NoOffer, match=r"on demand the cheapest machine .* costs 0\.5260 USD/h, above 0\.3") as caught:
+        offers(Cloud({**answers, "DescribeSpotPriceHistory": [*SPOT]}), msgspec.structs.replace(need, max_price=0.3))
+    assert caught.value.hint == "--max-price 0.5260, or leave --fallback out"
 
 
 def test_nothing_so_cheap_says_what_the_cheapest_costs() -> None:

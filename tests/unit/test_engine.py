@@ -14,7 +14,7 @@ from lofty.engine.retry import LONGEST, TRIES, retried
 from lofty.errors import CapacityError, CloudError, LoftyError, NoOffer, Stale, StoreError, Throttled, Unsupported
 from lofty.model import ids
 from lofty.model.spec import Need, Process, TaskSpec
-from lofty.model.state import Cursor
+from lofty.model.state import Cursor, Event, Observation
 from lofty.store.base import Store
 from lofty.testing import Cloud, FakeClock, FakeDriver, Script
 
@@ -485,3 +485,18 @@ def test_a_store_that_breaks_is_not_tried_for_ever(driver: FakeDriver, clock: Fa
 def test_the_fake_knows_its_faults(cloud: Cloud) -> None:
     with pytest.raises(ValueError, match="did you mean 'throttled'"):
         cloud.fail("throttle")
+
+
+def test_a_drought_lasts_when_nothing_else_was_seen_for_so_long() -> None:
+    clock = FakeClock()
+    drought = watch.Drought(clock, 60.0)
+    failed = Observation(state="starting", events=(Event(time=1.0, code="launch-failed", text="dry"),))
+    assert not drought.lasts(failed)
+    clock.sleep(59)
+    assert not drought.lasts(failed)
+    assert not drought.lasts(Observation(state="starting")), "a machine comes"
+    clock.sleep(10)
+    assert not drought.lasts(failed), "and it begins anew"
+    clock.sleep(61)
+    assert drought.lasts(failed)
+    assert not drought.lasts(failed), "once, and then after as long again"

@@ -13,7 +13,17 @@ from lofty.errors import SpecError
 from lofty.model import ids, units
 from lofty.model.hardware import GPUS, SIZES, WORDS, check_machine
 from lofty.model.money import FREE, Price
-from lofty.model.state import ENDED, Machine, State, combined, latest_start, machine_seconds
+from lofty.model.state import (
+    ENDED,
+    Event,
+    Machine,
+    State,
+    combined,
+    extra_cost,
+    last_market,
+    latest_start,
+    machine_seconds,
+)
 
 # --- units ----------------------------------------------------------------------------------------------------
 
@@ -220,3 +230,20 @@ def test_no_state_is_both_alive_and_ended() -> None:
 
     assert not ALIVE & ENDED
     assert all(first != second for first, second in pairwise(sorted(ALIVE | ENDED)))
+
+
+def test_what_a_machine_costs_that_was_had_at_another_price() -> None:
+    machines = [
+        Machine(id="0001.0", state="interrupted", started=0.0, ended=3600.0),
+        Machine(id="0002.0", state="running", started=7200.0, extra_per_hour=0.3),
+    ]
+    assert machine_seconds(machines, 9000.0) == 5400.0
+    assert extra_cost(machines, 9000.0) == pytest.approx(0.15)
+    kept = Machine(id="0003.0", state="failed", started=0.0, ended=10.0, kept=True)
+    assert machine_seconds([kept], 100.0) == 100.0, "a machine that is kept is paid for"
+
+
+def test_where_machines_come_from_by_the_last_word() -> None:
+    events = [Event(time=float(at), code=code, text="") for at, code in enumerate(["interrupted", "on-demand", "x"])]
+    assert (last_market([]), last_market(events)) == ("spot", "on-demand")
+    assert last_market([*events, Event(time=9.0, code="spot", text="")]) == "spot"

@@ -251,3 +251,11 @@ def test_another_place_or_kind_is_another_task(tmp_path: Path) -> None:
     moved = msgspec.structs.replace(lab(tmp_path), on="aws")
     with pytest.raises(Conflict, match="already there on aws"):
         request.check_same(moved, lab(tmp_path))
+
+
+def test_a_fallback_is_one_from_spot(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        lab(tmp_path, fallback=True)
+    assert caught.value.hint == "add --spot"
+    need = lab(tmp_path, fallback=True, spot=True).need
+    assert (need.spot, need.fallback) == (True, True)

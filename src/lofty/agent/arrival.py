@@ -63,18 +63,19 @@ def _first_word(records: Records) -> TaskSpec:
 
 
 def publish_host_key(records: Records, machine: Machine) -> None:
-    """Say in the store which key the ssh server of this machine shows, and let the task's own key in."""
+    """Say in the store which key the ssh server of this machine shows, and let the task's own key in, and those of
+    others that the person named."""
     machine.user = pwd.getpwuid(os.getuid()).pw_name
     if HOST_KEY.is_file():
         machine.host_key = " ".join(HOST_KEY.read_text().split()[:2])
-    key = records.secret("ssh.pub")
-    if key:
-        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-        keys = home / ".ssh" / "authorized_keys"
+    wanted = "\n".join(records.secret(name) or "" for name in ("ssh.pub", "authorized_keys")).split("\n")
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    keys = home / ".ssh" / "authorized_keys"
+    present = keys.read_text().splitlines() if keys.is_file() else []
+    new = [line for line in map(str.strip, wanted) if line and line not in present]
+    if new:
         keys.parent.mkdir(mode=0o700, exist_ok=True)
-        present = keys.read_text() if keys.is_file() else ""
-        if key.strip() not in present:
-            write_private(keys, f"{present.rstrip()}\n{key.strip()}\n".lstrip().encode())
+        write_private(keys, "".join(f"{line}\n" for line in (*present, *new)).encode())
 
 
 def end_for_good(side: MachineSide) -> None:

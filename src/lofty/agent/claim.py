@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..errors import Stale
-from ..model.state import ALIVE, Machine, machine_seconds
+from ..model.state import ALIVE, Machine, extra_cost, machine_seconds
 from ..store.base import Store
 from ..store.records import Records
 from ..store.states import LEASE_SECONDS, Lease, Shown, lease_key
@@ -95,7 +95,7 @@ def claim(
             except Stale:
                 continue
             machine = Machine(id=lease.machine, rank=rank, state="starting", started=now(), holder=holder)
-            machine.seconds_before = _seconds(records.machine(last), present)
+            _count_before(machine, records.machine(last), present)
             records.put_machine(machine)
             made = Claim(states, machine, lease, version)
             made.show(machine)
@@ -120,12 +120,14 @@ def _previous(records: Records, rank: int) -> str:
     return max(names, default=f"0000.{rank}", key=lambda name: int(name.partition(".")[0]))
 
 
-def _seconds(last: Machine | None, lease: Lease | None) -> float:
-    """Paid for up to and with that machine. One that never said that it had ended was, until its last sign of life."""
+def _count_before(machine: Machine, last: Machine | None, lease: Lease | None) -> None:
+    """What was paid for up to and with the last machine of the rank. One that never said that it had ended was paid
+    for until its last sign of life."""
     if last is None:
-        return 0.0
+        return
     if last.state in ALIVE:
         last.state = "lost"
         if lease is not None and lease.machine == last.id:
             last.heartbeat = max(last.heartbeat or 0.0, lease.renewed)
-    return last.seconds_before + machine_seconds([last], 0.0)
+    machine.seconds_before = last.seconds_before + machine_seconds([last], 0.0)
+    machine.extra_before = extra_cost([last], 0.0)

@@ -81,10 +81,10 @@ def _included(requirements: Path) -> list[Path]:
     return [path for name in names if (path := requirements.parent / name).is_file()]
 
 
-async def make_tools(lock: Path, cache: Path) -> Path:
+async def make_tools(lock: Path, cache: Path, *, name: str = "tools") -> Path:
     """The interpreter of the environment that a hash-pinned lock describes; instant when it is there already."""
     digest = _digest(lock.read_bytes(), sys.version.encode())
-    folder = cache / "envs" / f"tools-{digest[:16]}"
+    folder = cache / "envs" / f"{name}-{digest[:16]}"
     python = venv_python(folder)
     async with _Lock(folder):
         if not _is_ready(folder, digest):

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -19,15 +20,16 @@ import psutil
 from ..drivers.base import MachineSide
 from ..drivers.registry import load_machine
 from ..errors import LoftyError, Stale
-from ..model.spec import KERNEL, Process, TaskSpec
-from ..model.state import Machine, State
+from ..model.spec import KERNEL, TUNNEL, Process, TaskSpec
+from ..model.state import Machine, State, last_market
 from ..model.units import clock
 from ..store.base import Store
 from ..store.files import Moved
 from ..store.records import Records
-from . import child, environment, keeper, paths, recipe
+from . import child, environment, keeper, paths, recipe, warning
 from .arrival import end_for_good, publish_host_key
 from .claim import RENEW_SECONDS, Claim, resume
+from .hosts import address, hosts
 from .idle import Activity, Worked, last_active
 from .log import Log
 from .mirror import HURRIED_SECONDS, LAST_SECONDS, Mirror
@@ -110,7 +112,8 @@ class Agent:
         if not spec.workdir:
             self._mirror = Mirror(order, spec, say=self._say_from_thread, moved=self._alive_while_moving)
         self._arrived = False
-        self._hurry = False
+        self._hosts: tuple[str, ...] = ()
+        self._hurry = asyncio.Event()
 
     # --- the whole life ---
 
@@ -118,8 +121,7 @@ class Agent:
         """From start to last word."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            # In a cloud it is the machine that is told to end: by a person, or because another one replaces it.
-            loop.add_signal_handler(number, self._finish, End("stopped", goes_on=self._claim is not None))
+            loop.add_signal_handler(number, self._told_to_end)
         shipping = asyncio.create_task(self._guarded(self._ship_log()))
         alive = self._heartbeat() if self._claim is None else self._hold(self._claim)
         for work in (self._control(), self._watch_notice(), alive, self._watch_idle(), self._work()):
@@ -127,6 +129,8 @@ class Agent:
         end = await self._end
         self._machine.state, self._machine.reason = "stopping", end.reason
         self._report.save()
+        if end.state == "interrupted":
+            await self._warn(end.reason)
         await _cancelled(*self._tasks)
         codes = await asyncio.gather(*(one.end() for one in self._children.values()))
         kill_tagged(self._order.store, self._machine.id, spare=(watch.pid,))
@@ -142,9 +146,43 @@ class Agent:
         machine = self._machine
         machine.state, machine.reason, machine.error = end.state, end.reason, end.error
         machine.exit_code, machine.hint = end.exit_code, end.hint
+        if self._claim is not None and self._spec.keep_on_error and _is_failure(end):
+            await self._stay(self._claim)
         self._report.last_word()
         if self._claim is not None:
             await asyncio.to_thread(self._leave, self._claim, end)
+
+    async def _stay(self, claim: Claim) -> None:
+        """Be there for a person to look at, until the deadline, the budget or a `down`. The work is over: nobody is to
+        take it up, whatever becomes of the machine."""
+        machine, name = self._machine, self._spec.name
+        await asyncio.to_thread(claim.give_back, over=True)
+        failed, machine.kept = machine.reason, True
+        machine.reason = f"{failed}; its machine stays until the deadline: lofty ssh {name}, lofty down {name}"
+        self._report.last_word()
+        while not self._hurry.is_set() and self._limit() is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.deadline):
+                    await self._hurry.wait()
+            await asyncio.to_thread(self._look_at_deadline)
+        machine.reason, machine.kept = failed, False
+
+    def _told_to_end(self) -> None:
+        """On this computer a person wants it; in a cloud the machine goes down, and the task may go on elsewhere."""
+        if self._claim is None:
+            self._finish(End("stopped"))
+        else:
+            self._hurry.set()
+            self._finish(End("interrupted", "the machine was shut down", goes_on=True))
+
+    async def _warn(self, reason: str) -> None:
+        """Give what runs here a moment to save: a longer one, unless the machine is going down already."""
+        processes = await asyncio.to_thread(self._other_processes)
+        await asyncio.to_thread(warning.warn, self._run_folder, reason, processes)
+        await asyncio.sleep(warning.HURRIED_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(warning.WARNED_SECONDS - warning.HURRIED_SECONDS):
+                await self._hurry.wait()
 
     async def _hold(self, claim: Claim) -> None:
         """Keep the lease, which is the heartbeat too. Who loses it was taken for dead, and another machine works:
@@ -161,7 +199,7 @@ class Agent:
     def _leave(self, claim: Claim, end: End) -> None:
         """Let the next machine begin at once, or have the cloud end this one for good."""
         claim.give_back(over=self._spec.kind == "job" and not end.goes_on)
-        if not end.goes_on:
+        if not end.goes_on and not self._hurry.is_set():  # otherwise it is going already
             end_for_good(self._side)
 
     def _finish(self, end: End) -> None:
@@ -186,7 +224,7 @@ class Agent:
             self._finish(End("failed", f"the agent broke: {error!r}", error="LoftyError"))
 
     async def _bring_back(self, mirror: Mirror, end: End) -> End:
-        missing = await asyncio.to_thread(mirror.leave, HURRIED_SECONDS if self._hurry else LAST_SECONDS)
+        missing = await asyncio.to_thread(mirror.leave, HURRIED_SECONDS if end.goes_on else LAST_SECONDS)
         self._machine.unsaved = missing
         if not missing:
             return end
@@ -207,8 +245,9 @@ class Agent:
         places = await self._prepare()
         if self._mirror is not None:
             self._mirror.keep()
-        recipe.lay_out(places, self._spec, self._token)
+        recipe.lay_out(places, self._spec, self._token, self._records.secret("tunnel") or "")
         self._report.facts()
+        self._hosts = await asyncio.to_thread(hosts, self._records, self._spec.parallelism, self._pace.log)
         for process in self._spec.processes:
             self._begin(self._run(process, places))
 
@@ -216,10 +255,11 @@ class Agent:
         """Files and environments. Nothing of the files decides what the tools are, which therefore do not wait."""
         spec = self._spec
         making = asyncio.create_task(self._make_tools())
+        tunneling = asyncio.create_task(self._make_tunnel())
         try:
             workdir = await self._fetch_files()
             self._report.stage("environment")
-            user, tools = await asyncio.gather(
+            user, tools, tunnel = await asyncio.gather(
                 environment.make_user(
                     workdir,
                     Path(self._order.cache),
@@ -229,19 +269,32 @@ class Agent:
                     lock=recipe.PACKAGE / KERNEL,
                 ),
                 making,
+                tunneling,
             )
         finally:
-            await _cancelled(making)
+            await _cancelled(making, tunneling)
         for note in user.notes:
             self._report.note(note)
         self._report.end_stage(user.label)
         state = Path(self._order.state)
-        return recipe.Places(tools=tools or user.python, user=user, workdir=workdir, run=self._run_folder, state=state)
+        return recipe.Places(
+            tools=tools or user.python,
+            user=user,
+            workdir=workdir,
+            run=self._run_folder,
+            state=state,
+            tunnel=tunnel or Path(),
+        )
 
     async def _make_tools(self) -> Path | None:
         if not self._spec.tools:
             return None
         return await environment.make_tools(recipe.PACKAGE / self._spec.tools, Path(self._order.cache))
+
+    async def _make_tunnel(self) -> Path | None:
+        if not self._spec.tunnel:
+            return None
+        return await environment.make_tools(recipe.PACKAGE / TUNNEL, Path(self._order.cache), name="tunnel")
 
     async def _fetch_files(self) -> Path:
         """The working directory, filled where it is a copy."""
@@ -281,7 +334,7 @@ class Agent:
 
     async def _run_once(self, process: Process, places: recipe.Places, *, main: bool) -> int:
         """Start it and wait for its end; gives the exit code as a shell does."""
-        argv, env = recipe.command(process, self._spec, self._machine, places, self._secrets)
+        argv, env = recipe.command(process, self._spec, self._machine, places, self._secrets, self._hosts)
         try:
             one = await child.start(argv, env, places.workdir, self._log.feed)
         except OSError as error:
@@ -353,17 +406,21 @@ class Agent:
             if self._mirror is not None and nudge.exists():
                 nudge.unlink(missing_ok=True)
                 self._mirror.nudge()
+            if self._spec.tunnel:
+                self._look_at_tunnel()
             since += self._pace.control
             if since >= self._pace.deadline:
                 since = 0.0
                 self._look_at_deadline()
-            if self._is_late():
+            if self._limit() is not None:
                 self._look_at_deadline()  # it may have been moved a moment ago
-                if self._is_late():
-                    self._finish(_limit(self._spec, "the deadline was reached"))
-            if self._spec.budget is not None and self._report.cost() >= self._spec.budget:
-                self._finish(_limit(self._spec, f"the budget of {self._spec.budget} USD is spent"))
+                limit = self._limit()
+                if limit is not None:
+                    self._finish(limit)
             await asyncio.sleep(self._pace.control)
+
+    def _limit(self) -> End | None:
+        return _limit_reached(self._spec, self._machine, self._report.cost())
 
     async def _watch_notice(self) -> None:
         """The cloud's word that it is about to take the machine away: time for a last push and a last word."""
@@ -371,13 +428,26 @@ class Agent:
             notice = await asyncio.to_thread(self._side.notice)
             if notice is not None:
                 self._report.happened("interrupted", notice)
-                self._hurry = True
-                self._finish(End("stopped", notice, goes_on=True))
+                self._finish(End("interrupted", notice, goes_on=True))
                 return
             await asyncio.sleep(NOTICE_SECONDS)
 
-    def _is_late(self) -> bool:
-        return self._machine.deadline is not None and time.time() >= self._machine.deadline
+    def _look_at_tunnel(self) -> None:
+        """What the tunnel has left word of: the address, or why there is none."""
+        try:
+            word = msgspec.json.decode((self._run_folder / "tunnel.json").read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.MsgspecError):
+            word = {}
+        url, error = word.get("url", "").rstrip("/"), word.get("error", "")
+        if url != self._machine.public:
+            self._machine.public = url
+            if url:
+                self._report.happened("tunnel", f"reached at {url}, through {self._spec.tunnel}")
+            self._report.save()
+        note = f"{self._spec.tunnel} gives no address: {error}"
+        if error and note not in self._machine.notes:
+            self._report.note(note)
+            self._report.save()
 
     def _look_at_deadline(self) -> None:
         try:
@@ -440,8 +510,20 @@ def _job_end(code: int) -> End:
     return End("succeeded" if code == 0 else "failed", "" if code == 0 else f"exit code {code}", code)
 
 
-def _limit(spec: TaskSpec, reason: str) -> End:
-    """A workspace that reaches its limit has stopped, and can be started again; a job has failed."""
+def _is_failure(end: End) -> bool:
+    """Whether there is something to find out: not where a limit has ended the work."""
+    return end.state == "failed" and end.error != "LimitReached"
+
+
+def _limit_reached(spec: TaskSpec, machine: Machine, cost: float) -> End | None:
+    """The end that the deadline or the budget makes; None while there is some of both left. A workspace has stopped
+    then, and can be started again; a job has failed."""
+    if machine.deadline is not None and time.time() >= machine.deadline:
+        reason = "the deadline was reached"
+    elif spec.budget is not None and cost >= spec.budget:
+        reason = f"the budget of {spec.budget} USD is spent"
+    else:
+        return None
     return End("stopped" if spec.kind == "workspace" else "failed", reason, error="LimitReached")
 
 
@@ -459,8 +541,11 @@ def run(order_text: str) -> None:
         sys.exit(1)
     machine.pid, machine.birth, machine.run = os.getpid(), psutil.Process().create_time(), str(folder)
     machine.booted = order.began
+    machine.address = address(alone=not order.holder)
     if order.holder:
         publish_host_key(records, machine)
+    if spec.on_demand is not None and last_market(records.events()) == "on-demand":
+        machine.extra_per_hour = spec.on_demand.usd_per_hour - (spec.price.usd_per_hour if spec.price else 0.0)
     records.put_machine(machine)
 
     async def live() -> None:

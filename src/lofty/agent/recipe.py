@@ -6,13 +6,13 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..model.spec import Process, TaskSpec
 from ..model.state import Machine
-from . import environment, paths
+from . import environment, paths, warning
 
 PACKAGE = Path(__file__).parent.parent
 """Where lofty lies on this machine; recipes name their files from here."""
@@ -26,11 +26,14 @@ class Places(NamedTuple):
     workdir: Path
     run: Path
     state: Path
+    tunnel: Path = Path()
 
 
-def lay_out(places: Places, spec: TaskSpec, token: str) -> None:
-    """Fill the private directory of this start: the token, the kernel, Jupyter's own folders."""
+def lay_out(places: Places, spec: TaskSpec, token: str, tunnel: str = "") -> None:
+    """Fill the private directory of this start: the token, and the one for a tunnel, the kernel, Jupyter's folders."""
     paths.write_private(places.run / "token", token.encode())
+    if tunnel:
+        paths.write_private(places.run / "tunnel.token", tunnel.encode())
     for name in ("jupyter", "config"):
         (places.run / name).mkdir(mode=0o700, exist_ok=True)
     places.state.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -43,12 +46,18 @@ def lay_out(places: Places, spec: TaskSpec, token: str) -> None:
 
 
 def command(
-    process: Process, spec: TaskSpec, machine: Machine, places: Places, secrets: Mapping[str, str]
+    process: Process,
+    spec: TaskSpec,
+    machine: Machine,
+    places: Places,
+    secrets: Mapping[str, str],
+    hosts: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, str]]:
-    """The command line and environment of a process."""
+    """The command line and environment of a process. `hosts`: addresses of the machines by rank."""
     values: dict[str, Callable[[], object]] = {
         "lofty": lambda: PACKAGE,
         "tools": lambda: places.tools,
+        "tunnel": lambda: places.tunnel,
         "python": lambda: places.user.python,
         "workdir": lambda: places.workdir,
         "run": lambda: places.run,
@@ -65,6 +74,12 @@ def command(
     env.update({key: _filled(value, values) for key, value in process.env.items()})
     env["LOFTY_TASK"] = spec.id
     env["LOFTY_RANK"], env["LOFTY_SIZE"] = str(machine.rank), str(spec.parallelism)
+    env["LOFTY_HOSTS"] = ",".join(hosts)
+    env[warning.VARIABLE] = str(warning.file(places.run))
+    env.pop("LOFTY_RESTART", None)
+    begun_before = machine.number - 1
+    if spec.kind == "job" and begun_before:  # a job is begun again only where its machine was lost
+        env["LOFTY_RESTART"] = str(begun_before)
     programs = places.user.python.parent
     env["PATH"] = f"{programs}{os.pathsep}{env.get('PATH', os.defpath)}"
     if (programs.parent / "pyvenv.cfg").is_file():

@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import LoftyError
 from ..model.spec import TaskSpec
-from ..model.state import Event, Machine, Stage
+from ..model.state import Event, Machine, Stage, extra_cost
 from ..store.records import Records
 from .log import Log
 from .paths import write_private
@@ -67,7 +67,7 @@ class Report:
         """USD of this machine so far, over all starts."""
         now = time.time()
         seconds = self.machine.seconds_before + now - (self.machine.started or now)
-        return self._spec.price.cost(seconds) if self._spec.price else 0.0
+        return (self._spec.price.cost(seconds) if self._spec.price else 0.0) + extra_cost([self.machine], now)
 
     def save(self) -> None:
         """Tell the store and the panel; also the heartbeat, where no lease is it."""
@@ -87,7 +87,7 @@ class Report:
             "state": machine.state,
             "deadline": machine.deadline,
             "idle_at": machine.idle_at,
-            "price_per_hour": self._spec.price.usd_per_hour if self._spec.price else 0.0,
+            "price_per_hour": (self._spec.price.usd_per_hour if self._spec.price else 0.0) + machine.extra_per_hour,
             "cost": self.cost(),
             "message": machine.reason or None,
             "updated": time.time(),

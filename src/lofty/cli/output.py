@@ -91,7 +91,8 @@ def facts(task: Task, seen: Observation, *, addresses: bool = True) -> dict[str,
     now = time.time()
     alive = seen.state in ALIVE
     limits = [machine.idle_at for machine in seen.machines if machine.idle_at and alive]
-    limits += [seen.deadline] if seen.deadline and alive else []
+    kept = any(machine.kept for machine in seen.machines)
+    limits += [seen.deadline] if seen.deadline and (alive or kept) else []
     price = spec.price.usd_per_hour if spec.price else None
     place = task.addresses if alive and addresses else None
     return {
@@ -107,11 +108,18 @@ def facts(task: Task, seen: Observation, *, addresses: bool = True) -> dict[str,
         "region": task.handle.region,
         "machine": _machine(spec, seen),
         "machines": [
-            {"id": one.id, "rank": one.rank, "state": one.state, "exit_code": one.exit_code, "pid": one.pid}
+            {
+                "id": one.id,
+                "rank": one.rank,
+                "state": one.state,
+                "exit_code": one.exit_code,
+                "pid": one.pid,
+                "kept": one.kept,
+            }
             for one in seen.machines
         ],
         "price_per_hour": price,
-        "cost": price * seen.machine_seconds / 3600 if price is not None else None,
+        "cost": price * seen.machine_seconds / 3600 + seen.extra_cost if price is not None else None,
         "time_left": max(0.0, min(limits) - now) if limits else None,
         "directory": spec.source,
         "output": str(task.output) if task.output else None,

@@ -15,8 +15,9 @@ import msgspec
 from ..model.spec import Need, TaskSpec
 from ..model.state import Cursor, Endpoint, Finding, Handle, LogLine, Observation, Offer, Record
 
-Feature = Literal["spot", "gpus", "parallelism", "in-place", "ssh", "regions", "billed"]
-"""spot: cheap machines that may be taken away · gpus · parallelism: more than one machine a task ·
+Feature = Literal["spot", "fallback", "gpus", "parallelism", "in-place", "ssh", "regions", "billed"]
+"""spot: cheap machines that may be taken away · fallback: machines on demand where there is none of those · gpus ·
+parallelism: more than one machine a task ·
 in-place: the machine is this computer, so it can work directly in the user's directory ·
 ssh: machines are reached through it, and a person can have a shell on one · regions ·
 billed: machines cost money, so a deadline and an idle rule are on unless refused."""
@@ -52,6 +53,15 @@ class Resource(Protocol):
         """Remove it and all that is in it."""
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """What a resource has besides, that may turn out otherwise than asked for."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the person has to know, once it was made."""
+
+
 class Driver(Protocol):
     """One cloud, or this computer."""
 
@@ -76,7 +86,8 @@ class Driver(Protocol):
 
     def scale(self, handle: Handle, machines: int, deadline: float | None) -> Handle:
         """Set how many machines the task has, and the deadline that the cloud itself enforces, which is set first.
-        Idempotent; 0 stops paying for machines; the present number with another deadline is `extend`."""
+        Idempotent; 0 stops paying for machines; the present number with another deadline is `extend`. Where the need
+        has `fallback`, asking again for machines that there were no spot machines for gets them on demand."""
 
     def logs(self, handle: Handle, cursor: Cursor) -> Iterator[tuple[LogLine, Cursor]]:
         """Lines from the cursor on that are there now, each with the cursor behind it: no gap, no repeat,

@@ -34,7 +34,12 @@ def plan(driver: Driver, spec: TaskSpec) -> Plan:
         raise Unsupported(f"{driver.name} cannot work in a directory of this computer", hint="this is a bug of lofty")
     if "in-place" not in driver.features:  # on this computer these have no meaning, which the offer says
         need = spec.need
-        asked = {"spot": need.spot, "gpus": bool(need.gpu) or "+" in need.machine, "regions": bool(need.region)}
+        asked = {
+            "spot": need.spot,
+            "fallback": need.fallback,
+            "gpus": bool(need.gpu) or "+" in need.machine,
+            "regions": bool(need.region),
+        }
         for feature, wanted in asked.items():
             if wanted and feature not in driver.features:
                 raise Unsupported(f"{driver.name} has no {feature}", hint="lofty price")
@@ -53,5 +58,5 @@ def plan(driver: Driver, spec: TaskSpec) -> Plan:
             f"the cheapest machine costs {price.usd_per_hour:.4f} USD/h, above {spec.need.max_price}",
             hint="raise --max-price or take a smaller machine",
         )
-    priced = msgspec.structs.replace(spec, price=price)
+    priced = msgspec.structs.replace(spec, price=price, on_demand=offer.on_demand)
     return Plan(priced, offer, tuple(driver.resources(priced, offer)))

@@ -34,6 +34,26 @@ def wait(
     return deque(watch(driver, handle, clock, until, pace), maxlen=1)[0]
 
 
+class Drought:
+    """How long a task has been waiting for a machine that is not to be had."""
+
+    def __init__(self, clock: Clock, patience: float) -> None:
+        self._clock, self._patience = clock, patience
+        self._since: float | None = None
+
+    def lasts(self, seen: Observation) -> bool:
+        """Whether it is time to do something about it; then it begins anew."""
+        if not any(event.code == "launch-failed" for event in seen.events):
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = self._clock.now()
+        if self._clock.now() - self._since < self._patience:
+            return False
+        self._since = None
+        return True
+
+
 def is_up(seen: Observation) -> bool:
     """It runs, or it will not any more."""
     return seen.state == "running" or seen.state in ENDED

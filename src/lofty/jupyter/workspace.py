@@ -28,8 +28,9 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     panel: str
 
 
-def processes(logdir: str) -> tuple[Process, ...]:
-    """Jupyter, and TensorBoard behind it. `logdir` is relative to the working directory."""
+def processes(logdir: str, tunnel: str = "") -> tuple[Process, ...]:
+    """Jupyter, and TensorBoard behind it. `logdir` is relative to the working directory; `tunnel`: through which third
+    party it is reached, if through one."""
     jupyter = Process(
         name="jupyter",
         argv=(
@@ -45,6 +46,7 @@ def processes(logdir: str) -> tuple[Process, ...]:
                 "{workdir}",
             ),
             *("--run-dir", "{run}", "--state-dir", "{state}", "--name", "{name}"),
+            *(("--public",) if tunnel else ()),
         ),
         env=JUPYTER_FOLDERS,
         ready="/{name}/api/status",
@@ -60,12 +62,21 @@ def processes(logdir: str) -> tuple[Process, ...]:
         after="jupyter",  # its start would slow down Jupyter's; meanwhile its page says that it starts
         restart=True,
     )
-    return jupyter, board
+    way = Process(
+        name="tunnel",
+        argv=(
+            *("{tunnel}", "-P", f"{INSIDE}/tunnel.py", "--port", "{port}"),
+            *("--token-file", "{run}/tunnel.token", "--word", "{run}/tunnel.json"),
+        ),
+        after="jupyter",
+        restart=True,
+    )
+    return (jupyter, way, board) if tunnel else (jupyter, board)
 
 
-def addresses(host: str, port: int, name: str, token: str) -> Addresses:
-    """The addresses of a workspace that is reached at host and port."""
-    base = f"http://{host}:{port}/{name}"
+def addresses(origin: str, name: str, token: str) -> Addresses:
+    """The addresses of a workspace that is reached at an origin, such as `http://127.0.0.1:8888`."""
+    base = f"{origin}/{name}"
     return Addresses(
         lab=f"{base}/lab?token={token}",
         notebook=f"{base}/tree?token={token}",

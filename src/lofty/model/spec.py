@@ -17,6 +17,12 @@ KERNEL = "jupyter/kernel.lock"
 """Path within this package of what the user's environment needs besides; all of it, where a person names nothing."""
 
 
+TUNNEL = "jupyter/tunnel.lock"
+"""Likewise of what a tunnel needs."""
+TUNNELS = {"ngrok": ("NGROK_AUTHTOKEN", "NGROK_TOKEN")}
+"""Third parties through which a workspace can be reached, and the variables that may hold a person's token for them."""
+
+
 class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The hardware and terms asked for, in the words of every cloud."""
 
@@ -30,7 +36,11 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """GB."""
     region: str = ""
     image: str = ""
+    subnets: tuple[str, ...] = ()
+    """Networks of the person's own for the machines, as their cloud calls them; empty: the usual one."""
     spot: bool = False
+    fallback: bool = False
+    """On demand, where no spot machine is to be had."""
     max_price: float | None = None
     """USD per hour."""
 
@@ -40,7 +50,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `argv` and the values of `env` may hold `{placeholders}` that only the machine can fill:
     `{lofty}` (where this package lies there), `{tools}` (the interpreter of the pinned environment),
-    `{python}` (the interpreter of the user's environment), `{workdir}`, `{run}` (short-lived, private),
+    `{tunnel}` (that of the tunnel's), `{python}` (the interpreter of the user's environment), `{workdir}`,
+    `{run}` (short-lived, private),
     `{state}` (kept between starts), `{token}` (a file that holds the task's token),
     `{port}`, `{name}`.
     """
@@ -89,6 +100,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int = 0
     price: Price | None = None
     """What one machine costs, as far as it was known when the task was made."""
+    on_demand: Price | None = None
+    """What one costs that was had on demand where spot was asked for; None where that cannot be."""
     env: dict[str, str] = {}
     secrets: tuple[str, ...] = ()
     """Names only; the values lie in the store under `private/`."""
@@ -100,7 +113,15 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds at rest after which the task stops; None: never."""
     budget: float | None = None
     """USD."""
+    role: str = ""
+    """What the machines are to their cloud, by its own name of it; empty: something made for this task alone."""
+    ssh_keys: tuple[str, ...] = ()
+    """Whose public keys are let in, in the person's words; the keys themselves lie in the store under `private/`."""
+    keep_on_error: bool = False
+    """Whether the machine of a failed job stays, to be looked at."""
     tunnel: str = ""
+    """The third party through which the workspace is reached, and it alone; empty where it is none. The person's token
+    for it lies in the store under `private/`."""
     index: str = ""
     """Package index that the machines install from; empty: uv's own."""
     options: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -9,9 +10,12 @@ import msgspec
 from .money import Price
 from .spec import TaskSpec
 
-State = Literal["pending", "starting", "running", "stopping", "stopped", "succeeded", "failed", "lost", "gone"]
+State = Literal[
+    "pending", "starting", "running", "stopping", "stopped", "interrupted", "succeeded", "failed", "lost", "gone"
+]
 """pending: recorded, no machine yet · starting: a machine is getting ready · running: it serves or works ·
-stopping: it ends · stopped: no machine, may be started again · succeeded, failed: a job's end ·
+stopping: it ends · stopped: no machine, may be started again · interrupted: of a machine alone, which its cloud took
+away with a word before; another one takes its work up, if the task goes on · succeeded, failed: a job's end ·
 lost: the machine or its agent died without a word · gone: nothing is left of it."""
 
 ALIVE: frozenset[str] = frozenset({"starting", "running", "stopping"})
@@ -52,6 +56,8 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     unsaved: str = ""
     """What the last push could not bring into the store, in words; empty where nothing is missing there."""
     exit_code: int | None = None
+    kept: bool = False
+    """Its job has failed, and it is still there to be looked at over ssh."""
     started: float | None = None
     ended: float | None = None
     booted: float | None = None
@@ -64,6 +70,13 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     idle_at: float | None = None
     """When the idle rule will end it if nothing happens; None: no idle rule, or busy."""
     address: str = ""
+    """By which the other machines of the task reach it; empty where it is not known."""
+    public: str = ""
+    """Where its workspace is reached through a third party, as an origin: `https://name.example`."""
+    extra_per_hour: float = 0.0
+    """USD beyond the task's price, where it was had at another one."""
+    extra_before: float = 0.0
+    """USD beyond it that earlier machines of the rank came to."""
     type: str = ""
     """The cloud's own name of its hardware; empty on this computer."""
     holder: str = ""
@@ -79,6 +92,11 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The short-lived private directory of this start, on the machine."""
     seconds_before: float = 0.0
     """That earlier machines of the rank were paid for, over all starts."""
+
+    @property
+    def number(self) -> int:
+        """Which start of its rank it is, from 1."""
+        return int(self.id.partition(".")[0])
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +116,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
     machine_seconds: float = 0.0
     """Over all starts: what is paid for."""
+    extra_cost: float = 0.0
+    """USD that machines cost over all starts beyond the task's price, having been had at another one."""
     deadline: float | None = None
 
     @property
@@ -132,6 +152,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     spot: bool = False
     price: Price | None
     """None where it is not known."""
+    on_demand: Price | None = None
+    """Of the same machine on demand, where the need allows for that; None otherwise."""
     notes: tuple[str, ...] = ()
     """What of the request has no meaning here and was passed over."""
 
@@ -185,10 +207,16 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def combined(machines: tuple[Machine, ...]) -> State:
-    """The task's state from those of its machines: alive while one is; then the worst end."""
-    states = {machine.state for machine in machines}
+    """The task's state from those of its machines: alive while one is; then the worst end. What is interrupted has no
+    machine now and can go on: of the task that is stopped."""
+    states = {"stopped" if machine.state == "interrupted" else machine.state for machine in machines}
     order: tuple[State, ...] = ("running", "starting", "stopping", "lost", "failed", "stopped", "succeeded")
     return next((state for state in order if state in states), "pending")
+
+
+def last_market(events: Iterable[Event]) -> str:
+    """Where machines come from since the last event that says so: `spot` or `on-demand`."""
+    return next((event.code for event in reversed([*events]) if event.code in ("spot", "on-demand")), "spot")
 
 
 def latest_start(machines: list[Machine]) -> tuple[Machine, ...]:
@@ -199,9 +227,17 @@ def latest_start(machines: list[Machine]) -> tuple[Machine, ...]:
 
 def machine_seconds(machines: list[Machine], now: float) -> float:
     """Seconds of machine time over all starts; an ended machine whose end nobody wrote counts to its last word."""
-    total = 0.0
-    for machine in machines:
-        if machine.started is not None:
-            end = now if machine.state in ALIVE else machine.ended or machine.heartbeat or machine.started
-            total += max(0.0, end - machine.started)
-    return total
+    return sum(_seconds(machine, now) for machine in machines)
+
+
+def extra_cost(machines: list[Machine], now: float) -> float:
+    """USD beyond the task's price, those of earlier machines of the same ranks included."""
+    return sum(one.extra_before + _seconds(one, now) / 3600 * one.extra_per_hour for one in machines)
+
+
+def _seconds(machine: Machine, now: float) -> float:
+    if machine.started is None:
+        return 0.0
+    there = machine.state in ALIVE or machine.kept
+    end = now if there else machine.ended or machine.heartbeat or machine.started
+    return max(0.0, end - machine.started)

@@ -22,11 +22,13 @@ from .base import Entry, Store
 LEASE_SECONDS = 100.0
 """After so long without a renewal the holder is taken for dead: one may fail, and the next be late by a half."""
 SHOWN = (
-    *("state", "reason", "exit_code", "started", "ended", "deadline", "idle_at", "holder", "pid", "seconds_before"),
+    *("state", "reason", "exit_code", "started", "ended", "kept", "deadline", "idle_at", "holder", "pid"),
+    *("seconds_before", "extra_per_hour", "extra_before"),
 )  # fmt: skip
 """Of a machine, in its object's name."""
 MOST = 700
 """Characters; a name may have 1,024 bytes. A reason that does not fit is left to the machine's own record."""
+_UNSAID = Machine(id="")
 _NAME = re.compile(r"(\d{4,}\.\d+)\.(\d+)\.([\w-]+)")
 
 
@@ -114,7 +116,7 @@ def told(entries: Iterable[Entry]) -> dict[str, tuple[Machine, ...]]:
 
 
 def _encoded(machine: Machine) -> str:
-    shown = {name: value for name in SHOWN if (value := getattr(machine, name)) not in (None, "")}
+    shown = {name: value for name in SHOWN if (value := getattr(machine, name)) != getattr(_UNSAID, name)}
     words = _packed(shown)
     return words if len(words) <= MOST else _packed({**shown, "reason": ""})
 

@@ -18,13 +18,17 @@ def mine(endpoint: str) -> str:
     from. Raises `CloudError` where that cannot be told."""
     try:
         if endpoint:
-            parts = urlsplit(endpoint)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                probe.connect((parts.hostname or "", parts.port or 80))
-                return str(probe.getsockname()[0])
+            return towards(urlsplit(endpoint).hostname or "")
         with urlopen(SAYS, timeout=10) as answer:
             return str(ipaddress.IPv4Address(answer.read(64).decode().strip()))
     except (OSError, ValueError) as error:
         raise CloudError(
             f"this computer's own address cannot be told: {error}", hint="try again, or use --tunnel", retry_after=2
         ) from error
+
+
+def towards(host: str) -> str:
+    """The address that packets to a host leave from; none is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 80))
+        return str(probe.getsockname()[0])

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from ...errors import CloudError, Unavailable
+from ...errors import CapacityError, CloudError, LoftyError, Unavailable, Unsupported
 from ...model.spec import Need, TaskSpec
 from ...model.state import (
     ALIVE,
@@ -30,21 +31,21 @@ from ...store import states
 from ...store.base import Store
 from ...store.records import Records
 from ..base import Feature, Resource, Settings
-from . import check, found, offers
-from .address import mine
+from . import check, found, offers, policy, roles
+from .address import mine, towards
 from .catalogue import arch_of
+from .network import Network
 from .resources import (
     Agent,
     Bucket,
     EmptyBucket,
     Group,
     Place,
-    Profile,
-    Role,
     SecurityGroup,
     TaskStore,
     Template,
     describe_group,
+    set_market,
 )
 from .seen import instances, observation, size
 from .session import Clients, Gone, code_of, translated
@@ -68,13 +69,14 @@ class AwsDriver:
     """Machines of EC2, spot or not."""
 
     name = "aws"
-    features: frozenset[Feature] = frozenset({"spot", "gpus", "parallelism", "ssh", "regions", "billed"})
+    features: frozenset[Feature] = frozenset({"spot", "fallback", "gpus", "parallelism", "ssh", "regions", "billed"})
 
     def __init__(self, settings: Settings) -> None:
         self._clients = Clients(settings.environ, settings.region)
         self._cache = Path(settings.cache)
         self._seen: Sequence[Offer] = ()
         """What was offered last."""
+        self._specs: dict[str, TaskSpec] = {}
         self._heard: dict[str, tuple[bytes, tuple[Event, ...]]] = {}
         """Events of tasks that were looked at, and what their machines said then."""
 
@@ -93,15 +95,16 @@ class AwsDriver:
         place = Place.of(clients, task.id)
         types = self._types(offer)
         arch = arch_of(types[0]) if types else "x86_64"
+        identity, parts = _identity(clients, place, task)
+        network = Network(clients, task.need.subnets)
         return [
             Bucket(clients, place.bucket),
             TaskStore(clients, place, task),
             Agent(clients, place, self._cache, arch),
-            Role(clients, place, tags),
-            Profile(clients, place.role, tags),
-            SecurityGroup(clients, place.id, tags),
-            Template(clients, place, task, arch, types, self._cache, gpu=bool(offer and offer.gpus)),
-            Group(clients, place, task, types),
+            *parts,
+            SecurityGroup(clients, place.id, tags, network, shut=bool(task.tunnel)),
+            Template(clients, place, task, arch, types, self._cache, identity, network, gpu=bool(offer and offer.gpus)),
+            Group(clients, place, task, types, network),
         ]
 
     def _types(self, offer: Offer | None) -> list[str]:
@@ -126,8 +129,10 @@ class AwsDriver:
         lie in it for the next one. It is the bucket of all owners, so `down` of the last task leaves it: only who
         sweeps says that nobody works here any more."""
         left: list[Resource] = []
+        sharing = False
         for region in found.regions(self._clients):
             clients = self._clients.at(region)
+            sharing = sharing or found.shares_a_role(clients)
             marked = found.unclaimed(clients)
             for task_id in dict.fromkeys(task_id for _, task_id in marked):
                 need = Need(region=region)
@@ -139,6 +144,8 @@ class AwsDriver:
             bucket = EmptyBucket(clients, Place.of(clients, "").bucket)
             if bucket.read() and not found.tasks(clients):
                 left.append(bucket)
+        if not sharing:
+            left += found.shared_role(self._clients)
         return left
 
     def observe(self, handle: Handle) -> Observation:
@@ -164,12 +171,17 @@ class AwsDriver:
 
     def _trouble(self, clients: Clients, group: str) -> str | None:
         """Why the group gets no machine."""
+        refusal = self._refusal(clients, group)
+        return str(refusal) if refusal is not None else None
+
+    def _refusal(self, clients: Clients, group: str) -> LoftyError | None:
+        """Why the group got no machine when it last tried."""
         with translated("look at the group's activities"):
             answer = clients.autoscaling.describe_scaling_activities(AutoScalingGroupName=group, MaxRecords=5)
         for activity in answer["Activities"]:
             if activity["StatusCode"] == "Failed":
-                told = meaning_of_activity(activity.get("StatusMessage", ""))
-                return str(told) if told is not None else activity.get("StatusMessage")
+                said = activity.get("StatusMessage", "")
+                return meaning_of_activity(said) or CloudError(said or "the machine could not be started")
         return None
 
     def scale(self, handle: Handle, machines: int, deadline: float | None) -> Handle:
@@ -179,6 +191,9 @@ class AwsDriver:
             if deadline is None:
                 raise CloudError("a machine of AWS needs a deadline", hint="--timeout 24h")
             records.put_deadline(deadline)
+            spec = records.spec()
+            if spec is not None and spec.need.fallback:
+                self._choose_market(clients, handle.id, records)
             at = datetime.fromtimestamp(deadline + LEAD, UTC)
             with _finished(handle), translated("set the deadline"):
                 clients.autoscaling.put_scheduled_update_group_action(
@@ -202,24 +217,65 @@ class AwsDriver:
                 raise
         return handle
 
+    def _choose_market(self, clients: Clients, name: str, records: Records) -> None:
+        """Spot where a task begins; on demand for the machines that it still lacks, when there were none of those."""
+        group = describe_group(clients, name)
+        if group is None:
+            return
+        wanted, there = int(group["DesiredCapacity"]), len(group["Instances"])
+        dry = wanted > there and isinstance(self._refusal(clients, name), CapacityError)
+        if wanted and not dry:
+            return
+        if not set_market(clients, group, on_demand=dry):
+            return
+        text = "no spot machine is to be had: from now on on demand" if dry else "spot machines again"
+        records.add_event(Event(time=time.time(), code="on-demand" if dry else "spot", text=text))
+
+    def _spec(self, handle: Handle) -> TaskSpec | None:
+        """Read once: it is frozen, and who holds a way open asks for it all the time."""
+        if handle.store not in self._specs and (spec := Records(Store(handle.store)).spec()) is not None:
+            self._specs[handle.store] = spec
+        return self._specs.get(handle.store)
+
     def logs(self, handle: Handle, cursor: Cursor) -> Iterator[tuple[LogLine, Cursor]]:
         """The segments that the agents write."""
         yield from Records(Store(handle.store)).log(cursor)
 
     def reach(self, handle: Handle, port: int, rank: int = 0) -> Endpoint:
-        """By ssh, from the address that asks now and from no other."""
+        """By ssh, from the address that asks now and from no other. Not where a tunnel is the way: then nobody is let
+        in."""
+        spec = self._spec(handle)
+        if spec is not None and spec.tunnel:
+            raise Unsupported(f"machines of '{spec.name}' let nobody in: --tunnel", hint=f"lofty url {spec.name}")
         word = _word(handle, rank)
-        if word is None or word[0].state not in ALIVE or not word[0].host_key:
+        if word is None or not (word[0].state in ALIVE or word[0].kept) or not word[0].host_key:
             raise Unavailable("there is no machine at the moment", hint="lofty ls", retry_after=2)
         machine = word[0]
         clients = self._clients.at(handle.region)
         with translated("look at the machine"):
             seen = clients.ec2.describe_instances(InstanceIds=[machine.holder])["Reservations"]
-        address = next((one["Instances"][0].get("PublicIpAddress") for one in seen), None)
-        if not address:
+        found: dict[str, Any] = next((one["Instances"][0] for one in seen), {})
+        address = found.get("PublicIpAddress")
+        inside = spec is not None and spec.need.subnets and found.get("PrivateIpAddress")
+        if not address and not inside:
             raise CloudError(f"{machine.holder} has no public address", hint="lofty check --on aws", retry_after=2)
-        SecurityGroup(clients, handle.id, {}).let_in(mine(clients.endpoint))
+        # Into a network of the person's own without public addresses leads a way of the person's own.
+        here = mine(clients.endpoint) if address else towards(str(inside))
+        address = address or str(inside)
+        SecurityGroup(clients, handle.id, {}).let_in(here)
         return Endpoint(how="ssh", host=address, port=port, user=machine.user, host_key=machine.host_key)
+
+
+def _identity(clients: Clients, place: Place, task: TaskSpec) -> tuple[roles.Identity, Sequence[Resource]]:
+    """What the machines are, and what has to be made for it."""
+    if task.role:
+        identity, one = roles.given(clients, task.role)
+        return identity, [one]
+    tags, identity = tags_of(task), roles.Identity(place.role)
+    group = policy.group_arn(place.region, place.account, place.id, clients.partition)
+    document = policy.machine_policy(place.bucket, (place.prefix, place.shown), group)
+    role = roles.TaskRole(clients, place.role, tags, document, identity)
+    return identity, [role, roles.TaskProfile(clients, place.role, tags, identity)]
 
 
 def _word(handle: Handle, rank: int) -> _Word | None:

@@ -15,6 +15,8 @@ from ...model.state import Handle, Record
 from ...store import states
 from ...store.base import Store
 from ...store.records import Records
+from ..base import Resource
+from . import roles
 from .resources import STATES, Bucket, Place, region_code
 from .seen import observation
 from .session import Clients, Gone, translated
@@ -112,6 +114,26 @@ def _marked(clients: Clients) -> Iterator[tuple[str, str]]:
                         yield kind, as_dict(one["Tags"])[TASK]
                     elif match := of_region.fullmatch(one.get("RoleName") or one["InstanceProfileName"]):
                         yield kind, match[1]
+
+
+def shares_a_role(clients: Clients) -> bool:
+    """Whether a task of the region has machines that share a role, or is still being made and may yet."""
+    with translated("look for every launch template"):
+        pages = clients.ec2.get_paginator("describe_launch_templates")
+        asked = [{"Name": "tag-key", "Values": [TASK]}]
+        made = [one for page in pages.paginate(Filters=asked) for one in page["LaunchTemplates"]]
+    marked = any(as_dict(one["Tags"]).items() >= roles.MARK.items() for one in made)
+    return marked or bool(set(tasks(clients)) - {one["LaunchTemplateName"] for one in made})
+
+
+def shared_role(clients: Clients) -> list[Resource]:
+    """The role that tasks share and its profile, as far as they are there, in the order in which they can be deleted.
+    None for who may not see in which regions there are tasks that use it."""
+    with suppress(Forbidden):
+        with translated("look for lofty's buckets"):
+            clients.s3.list_buckets(Prefix=f"lofty-{clients.account}-", MaxBuckets=1)
+        return [one for one in reversed(roles.shared(clients)) if one.read()]
+    return []
 
 
 def _stored(clients: Clients, task_id: str) -> TaskSpec | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from ...errors import NoOffer, SpecError
 from ...model.money import Price
 from ...model.spec import Need
 from ...model.state import Offer
 from . import prices
 from .catalogue import Arch, Type, arch_of, candidates, fits, nearest
+from .network import Network
 from .session import Clients, translated
 
 OLD_GPUS = frozenset({"V100"})
@@ -18,11 +21,14 @@ OLD_GPUS = frozenset({"V100"})
 
 
 def offers(clients: Clients, need: Need) -> list[Offer]:
-    """What fits, cheapest first; what has no known price last. Spot machines alone with `--spot`; with `--max-price`
-    those beside the others. Raises `SpecError` and `NoOffer` as `candidates` does, and `NoOffer` when the region has
+    """What fits, cheapest first; what has no known price last: spot machines with `--spot`, the others without. The
+    ceiling is one for either. Raises `SpecError` and `NoOffer` as `candidates` does, and `NoOffer` when the region has
     none of them, or none so cheap."""
     wanted = candidates(need)
     places = zones(clients, [one.name for one in wanted])
+    held = Network(clients, need.subnets).zones()
+    if held is not None:
+        places = {one: mine for one, there in places.items() if (mine := [zone for zone in there if zone in held])}
     here = described(clients, [one for one in wanted if one.name in places])
     if not here:
         raise _not_here(clients, wanted)
@@ -33,6 +39,8 @@ def offers(clients: Clients, need: Need) -> list[Offer]:
             hint="leave --cpus, --memory and --gpu out, or name another --machine",
         )
     found = [*_spot(clients, need, fitting, places), *_on_demand(clients, need, fitting)]
+    if need.fallback:
+        found = _either_way(clients, need, found)
     affordable = [one for one in found if _affordable(one, need.max_price)]
     if not affordable:
         raise _too_dear(clients, need, found)
@@ -85,7 +93,7 @@ def _described(entry: Mapping[str, Any]) -> Type:
 
 
 def _spot(clients: Clients, need: Need, types: Sequence[Type], places: Mapping[str, Sequence[str]]) -> list[Offer]:
-    if not (need.spot or need.max_price is not None):
+    if not need.spot:
         return []
     told = prices.spot(clients, [one.name for one in types])
     found = []
@@ -95,6 +103,27 @@ def _spot(clients: Clients, need: Need, types: Sequence[Type], places: Mapping[s
         if price is not None:  # without a price it is not sold as spot here
             found.append(_offer(clients, need, one, price, spot=True))
     return found
+
+
+def _either_way(clients: Clients, need: Need, spot: Sequence[Offer]) -> list[Offer]:
+    """Spot offers with what the same machine costs on demand, without those that would then be too dear."""
+    told = prices.on_demand(clients, [one.machine for one in spot])
+    known = {one.machine: told[one.machine] for one in spot if told.get(one.machine)}
+    most = need.max_price if need.max_price is not None else float("inf")
+    kept = [
+        msgspec.structs.replace(one, on_demand=known[one.machine])
+        for one in spot
+        if one.machine in known and known[one.machine].usd_per_hour <= most
+    ]
+    if spot and not known:
+        raise NoOffer("what these machines cost on demand is not known", hint="leave --fallback out")
+    if spot and not kept:
+        cheapest = min(price.usd_per_hour for price in known.values())
+        raise NoOffer(
+            f"on demand the cheapest machine in {clients.region} costs {cheapest:.4f} USD/h, above {most:g}",
+            hint=f"--max-price {cheapest:.4f}, or leave --fallback out",
+        )
+    return kept
 
 
 def _on_demand(clients: Clients, need: Need, types: Sequence[Type]) -> list[Offer]:

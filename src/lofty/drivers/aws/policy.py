@@ -10,6 +10,7 @@ Document = dict[str, Any]
 
 VERSION = "2012-10-17"
 """Of IAM's policy language; there is no newer."""
+ENDING = ("autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup")
 OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 
 
@@ -26,22 +27,27 @@ def machine_policy(bucket: str, prefixes: Sequence[str], group: str) -> Document
     """
     partition, own = group.split(":")[1], [f"{prefix.strip('/')}/*" for prefix in prefixes]
     place = f"arn:{partition}:s3:::{bucket}"
-    return _document(
-        [
-            {"Effect": "Allow", "Action": list(OBJECTS), "Resource": [f"{place}/{one}" for one in own]},
-            {
-                "Effect": "Allow",
-                "Action": "s3:ListBucket",
-                "Resource": place,
-                "Condition": {"StringLike": {"s3:prefix": own}},
-            },
-            {
-                "Effect": "Allow",
-                "Action": ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"],
-                "Resource": group,
-            },
-        ]
-    )
+    return _document([*_files(place, own), {"Effect": "Allow", "Action": list(ENDING), "Resource": group}])
+
+
+def shared_policy(account: str, partition: str = "aws") -> Document:
+    """What machines may do whose tasks share one role: the same, with every task of lofty in the account, since nothing
+    tells whose machine it is."""
+    ending = {
+        "Effect": "Allow",
+        "Action": list(ENDING),
+        "Resource": group_arn("*", account, "lofty-*", partition),
+        "Condition": {"Null": {"aws:ResourceTag/lofty:task": "false"}},
+    }
+    return _document([*_files(f"arn:{partition}:s3:::lofty-{account}-*", ["tasks/*", "states/*"]), ending])
+
+
+def _files(place: str, own: Sequence[str]) -> list[Document]:
+    seen = {"StringLike": {"s3:prefix": list(own)}}
+    return [
+        {"Effect": "Allow", "Action": list(OBJECTS), "Resource": [f"{place}/{one}" for one in own]},
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": place, "Condition": seen},
+    ]
 
 
 def trust_policy() -> Document:

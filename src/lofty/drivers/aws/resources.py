@@ -4,21 +4,23 @@ in the call that makes it, so that whoever comes later finds it, whatever happen
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...boot.bundle import Arch, bundle
-from ...errors import CloudError, Conflict, Forbidden, QuotaExceeded, Stale, Unavailable
+from ...errors import CloudError, Conflict, Forbidden, Stale, Unavailable
 from ...model.spec import TaskSpec
 from ...model.state import Handle
 from ...store.base import Store
 from ...store.records import Records
-from . import images, policy
+from . import images
 from .images import Image
+from .network import Network
+from .patience import MOMENT, Fresh, soon
+from .roles import Identity
 from .session import Clients, Exists, Gone, translated
 from .tags import TASK, as_dict, as_list, tags_of, with_record
 from .userdata import user_data
@@ -26,8 +28,6 @@ from .userdata import user_data
 RECORD = "task.json"
 STATES = "states"
 """Prefix of what lists show of all tasks."""
-MOMENT = 0.25
-"""Seconds until the first other look at what was just made; a person waits for each of these."""
 DISK_GB = 40
 """Of a machine whose disk nobody asked for; at least what its image needs."""
 
@@ -214,135 +214,20 @@ class Agent:
         """With the prefix that it lies in."""
 
 
-class Role:
-    """What a machine of the task may do: its own prefixes, its own group, nothing else."""
-
-    kind = "role"
-
-    def __init__(self, clients: Clients, place: Place, tags: dict[str, str]) -> None:
-        self._clients, self._place, self._tags, self.name = clients, place, tags, place.role
-        self._fresh = _Fresh()
-
-    def read(self) -> bool:
-        """Whether it exists."""
-        try:
-            with translated("look at the role"):
-                self._clients.iam.get_role_policy(RoleName=self.name, PolicyName="lofty")
-        except Gone:
-            return False
-        return True
-
-    def create(self) -> None:
-        """Make it, or find it made."""
-        iam = self._clients.iam
-        with suppress(Exists), translated("make the role"):
-            iam.create_role(
-                RoleName=self.name,
-                AssumeRolePolicyDocument=json.dumps(policy.trust_policy()),
-                Tags=as_list(self._tags),
-            )
-        self._fresh.made()
-        place = self._place
-        group = policy.group_arn(place.region, place.account, place.id, self._clients.partition)
-        document = policy.machine_policy(place.bucket, (place.prefix, place.shown), group)
-        with soon("say what the role may do"):
-            iam.put_role_policy(RoleName=self.name, PolicyName="lofty", PolicyDocument=json.dumps(document))
-
-    def delete(self) -> None:
-        """Remove it; what is gone already is no error."""
-        iam = self._clients.iam
-        with suppress(Gone), translated("remove the role's rights"):
-            iam.delete_role_policy(RoleName=self.name, PolicyName="lofty")
-        with self._fresh.believed(), translated("remove the role"):
-            iam.delete_role(RoleName=self.name)
-
-
-class Profile:
-    """What ties a role to machines."""
-
-    kind = "instance profile"
-
-    def __init__(self, clients: Clients, name: str, tags: dict[str, str]) -> None:
-        self._clients, self.name, self._tags = clients, name, tags
-        self._fresh = _Fresh()
-
-    def read(self) -> bool:
-        """Whether it exists."""
-        try:
-            with translated("look at the instance profile"):
-                found = self._clients.iam.get_instance_profile(InstanceProfileName=self.name)
-        except Gone:
-            return False
-        return bool(found["InstanceProfile"]["Roles"])
-
-    def create(self) -> None:
-        """Make it, or find it made."""
-        iam = self._clients.iam
-        with suppress(Exists), translated("make the instance profile"):
-            iam.create_instance_profile(InstanceProfileName=self.name, Tags=as_list(self._tags))
-        self._fresh.made()
-        try:
-            with soon("give the instance profile its role"):
-                iam.add_role_to_instance_profile(InstanceProfileName=self.name, RoleName=self.name)
-        except QuotaExceeded:  # it has one, and takes no second: ours, where only the answer to an earlier try was lost
-            if not self.read():
-                raise
-
-    def delete(self) -> None:
-        """Remove it; what is gone already is no error."""
-        iam = self._clients.iam
-        with suppress(Gone), translated("take the role from the instance profile"):
-            iam.remove_role_from_instance_profile(InstanceProfileName=self.name, RoleName=self.name)
-        with self._fresh.believed(), translated("remove the instance profile"):
-            iam.delete_instance_profile(InstanceProfileName=self.name)
-
-
-@contextmanager
-def soon(what: str) -> Iterator[None]:
-    """As `translated`, for a call that uses what was just made: AWS may not see it for a moment, or some seconds."""
-    try:
-        with translated(what):
-            yield
-    except Gone as error:
-        raise Unavailable(str(error), retry_after=MOMENT) from error
-
-
-class _Fresh:
-    """Whether to believe that something is gone. AWS does not see what was made a moment ago, so of what this process
-    made it is believed only when it was heard some times: otherwise undoing would leave it behind."""
-
-    DOUBTS = 4
-    """Seven seconds, by the engine's pauses."""
-
-    def __init__(self) -> None:
-        self._doubts = 0
-
-    def made(self) -> None:
-        """Now, or it turned out to be there."""
-        self._doubts = self.DOUBTS
-
-    @contextmanager
-    def believed(self) -> Iterator[None]:
-        """Around a deletion: `Gone` is a success, or not yet."""
-        try:
-            yield
-        except Gone as error:
-            if self._doubts:
-                self._doubts -= 1
-                raise Unavailable(f"not to be seen yet: {error}", retry_after=1) from error
-
-
 class SecurityGroup:
     """The machines' door: closed. `reach` opens port 22 to the address that asks; machines of one task reach each
-    other."""
+    other. One that is `shut` lets nothing in at all, ever."""
 
     kind = "security group"
 
-    def __init__(self, clients: Clients, name: str, tags: dict[str, str]) -> None:
-        self._clients, self.name, self._tags = clients, name, tags
+    def __init__(
+        self, clients: Clients, name: str, tags: dict[str, str], network: Network | None = None, *, shut: bool = False
+    ) -> None:
+        self._clients, self.name, self._tags, self._shut = clients, name, tags, shut
+        self._network = network or Network(clients)
         self._made: str | None = None
         """Its number, where this process made it: a look may miss it for some seconds."""
-        self._fresh = _Fresh()
+        self._fresh = Fresh()
 
     def id(self) -> str | None:
         """As EC2 numbers it; None where there is none."""
@@ -361,11 +246,13 @@ class SecurityGroup:
             self._made = ec2.create_security_group(
                 GroupName=self.name,
                 Description="lofty: machines of one task",
-                VpcId=vpc(self._clients),
+                VpcId=self._network.vpc(),
                 TagSpecifications=[{"ResourceType": "security-group", "Tags": as_list(self._tags)}],
             )["GroupId"]
         self._fresh.made()
         made = self.id()
+        if self._shut:
+            return
         if made is None:  # an earlier try made it, and its answer was lost
             raise Unavailable("the security group is not to be seen yet", retry_after=MOMENT)
         with suppress(Exists), soon("let machines of the task reach each other"):
@@ -408,18 +295,6 @@ def _ssh(cidr: str) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": cidr}]}
 
 
-def vpc(clients: Clients) -> str:
-    """The default network. One is never made silently."""
-    with translated("look at the networks"):
-        found = clients.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-    if not found:
-        raise CloudError(
-            f"{clients.region} has no default network for this account",
-            hint="aws ec2 create-default-vpc, or another --region",
-        )
-    return str(found[0]["VpcId"])
-
-
 class Template:
     """How a machine of the task is made."""
 
@@ -433,12 +308,15 @@ class Template:
         arch: Arch,
         types: Sequence[str],
         cache: Path,
+        identity: Identity,
+        network: Network,
         *,
         gpu: bool,
     ) -> None:
         self._clients, self._place, self._task, self._cache = clients, place, task, cache
+        self._identity, self._network = identity, network
         self._arch, self._types, self._gpu, self.name = arch, types, gpu, place.id
-        self._fresh = _Fresh()
+        self._fresh = Fresh()
 
     def read(self) -> bool:
         """Whether it exists."""
@@ -459,12 +337,17 @@ class Template:
         data = {
             "ImageId": image.id,
             "InstanceType": self._types[0],
-            "IamInstanceProfile": {"Name": self._place.role},
+            "IamInstanceProfile": self._identity.profile,
             "UserData": base64.b64encode(self._user_data(image).encode()).decode(),
             "InstanceInitiatedShutdownBehavior": "terminate",
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
             "NetworkInterfaces": [
-                {"DeviceIndex": 0, "AssociatePublicIpAddress": True, "Groups": [group], "DeleteOnTermination": True}
+                {
+                    "DeviceIndex": 0,
+                    "AssociatePublicIpAddress": self._network.public(),
+                    "Groups": [group],
+                    "DeleteOnTermination": True,
+                }
             ],
             "BlockDeviceMappings": [
                 {
@@ -484,7 +367,7 @@ class Template:
                 LaunchTemplateName=self.name,
                 LaunchTemplateData=data,
                 ClientToken=sha256(f"{self.name}{self._task.created}".encode()).hexdigest()[:32],
-                TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+                TagSpecifications=[{"ResourceType": "launch-template", "Tags": [*tags, *as_list(self._identity.mark)]}],
             )
         self._fresh.made()
 
@@ -517,8 +400,9 @@ class Group:
 
     kind = "group"
 
-    def __init__(self, clients: Clients, place: Place, task: TaskSpec, types: Sequence[str]) -> None:
+    def __init__(self, clients: Clients, place: Place, task: TaskSpec, types: Sequence[str], network: Network) -> None:
         self._clients, self._task, self._types, self.name = clients, task, types, place.id
+        self._network = network
 
     def read(self) -> bool:
         """Whether it exists."""
@@ -544,7 +428,7 @@ class Group:
                     MinSize=0,
                     MaxSize=0,
                     DesiredCapacity=0,
-                    VPCZoneIdentifier=",".join(subnets(self._clients)),
+                    VPCZoneIdentifier=",".join(self._network.subnets()),
                     CapacityRebalance=spot,
                     Tags=tags,
                     MixedInstancesPolicy={
@@ -588,8 +472,21 @@ def describe_group(clients: Clients, name: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def subnets(clients: Clients) -> list[str]:
-    """One in each zone of the default network, so that one dry zone does not stop a launch."""
-    with translated("look at the subnets"):
-        found = clients.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc(clients)]}])["Subnets"]
-    return sorted({one["AvailabilityZone"]: one["SubnetId"] for one in found}.values())
+def set_market(clients: Clients, group: dict[str, Any], *, on_demand: bool) -> bool:
+    """Where the group's next machines come from; whether that is something new."""
+    policy, name, share = group["MixedInstancesPolicy"], group["AutoScalingGroupName"], 100 if on_demand else 0
+    spread = policy["InstancesDistribution"]
+    if spread["OnDemandPercentageAboveBaseCapacity"] == share:
+        return False
+    # The template by its name alone: AWS tells its number too, and takes only one of the two.
+    template = {"LaunchTemplateName": name, "Version": "$Latest"}
+    overrides = [{"InstanceType": one["InstanceType"]} for one in policy["LaunchTemplate"]["Overrides"]]
+    with translated("choose between spot and on demand"):
+        clients.autoscaling.update_auto_scaling_group(
+            AutoScalingGroupName=name,
+            MixedInstancesPolicy={
+                "LaunchTemplate": {"LaunchTemplateSpecification": template, "Overrides": overrides},
+                "InstancesDistribution": {**spread, "OnDemandPercentageAboveBaseCapacity": share},
+            },
+        )
+    return True

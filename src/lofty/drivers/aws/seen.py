@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...model.spec import TaskSpec
-from ...model.state import ALIVE, Event, Machine, Observation, combined, machine_seconds
+from ...model.state import ALIVE, Event, Machine, Observation, combined, extra_cost, machine_seconds
 
 SILENCE = 300.0
 """Seconds without a word after which a machine that the group still counts is taken for lost."""
@@ -31,7 +31,7 @@ def observation(
     newest = tuple(_truth(machine, there, wanted, now) for machine in machines)
     state = combined(newest)
     if wanted and state not in ALIVE:
-        over = spec.kind == "job" and newest and all(machine.exit_code is not None for machine in newest)
+        over = spec.kind == "job" and newest and all(_has_ended(machine) for machine in newest)
         state = state if over else "starting"
     elif not wanted and not there and state in ALIVE:
         state = "lost"
@@ -42,6 +42,7 @@ def observation(
         machines=newest,
         events=events,
         machine_seconds=machine_seconds(list(newest), now) + sum(machine.seconds_before for machine in newest),
+        extra_cost=extra_cost(list(newest), now),
         deadline=deadline,
     )
 
@@ -56,8 +57,16 @@ def size(group: Mapping[str, Any] | None) -> int:
     return int(group["DesiredCapacity"]) if group else 0
 
 
+def _has_ended(machine: Machine) -> bool:
+    """For good: an interrupted one has an exit code too, and its work is done again by another."""
+    return machine.state != "interrupted" and (machine.exit_code is not None or machine.kept)
+
+
 def _truth(machine: Machine, there: Mapping[str, Mapping[str, Any]], wanted: int, now: float) -> Machine:
     machine.type = there.get(machine.holder, {}).get("InstanceType", "")
+    if machine.state == "interrupted" and not wanted:
+        machine.state, machine.reason = "stopped", ""  # it went down because the person wanted that
+    machine.kept = machine.kept and machine.holder in there
     if machine.state not in ALIVE:
         return machine
     silent = now - (machine.heartbeat or machine.started or 0.0)

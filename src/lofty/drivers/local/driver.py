@@ -83,7 +83,9 @@ class LocalDriver:
             "--region": need.region,
             "--image": need.image,
             "--disk": need.disk,
+            "--subnet": need.subnets,
             "--spot": need.spot,
+            "--fallback": need.fallback,
             "--max-price": need.max_price,
         }
         passed = [option for option, value in asked.items() if value]

@@ -72,6 +72,8 @@ def settings(options: argparse.Namespace, token: str) -> Config:
     server.port_retries = 0
     server.base_url = base_url
     server.root_dir = str(options.workdir)
+    # Through a tunnel requests name its host, which is not known yet; who may come in, the token decides as ever.
+    server.allow_remote_access = options.public
     server.default_url = f"/{options.page}"
     server.open_browser = False
     server.allow_root = True
@@ -108,6 +110,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--run-dir", type=Path, required=True, help="how the agent and the panel talk")
     parser.add_argument("--state-dir", type=Path, required=True, help="what outlives a restart")
     parser.add_argument("--name", required=True, help="the workspace's name")
+    parser.add_argument("--public", action="store_true", help="answer to names that are not this computer's")
     parser.add_argument("--page", choices=("lab", "tree"), default="lab", help="what the address opens")
     return parser.parse_args(argv)
 
