@@ -39,8 +39,10 @@ from .errors import (
 from .jupyter import job as jobs
 from .model import ids
 from .model.spec import TaskSpec
-from .model.state import Finding, Offer, Record
+from .model.state import Finding, Handle, Offer, Record
 from .reach import loopback
+from .store.base import Store
+from .store.records import Records
 from .task import Progress, Step, Task, port_taken, silent
 
 
@@ -101,6 +103,39 @@ class Client:
         values.update({key: options.pop(key) for key in list(options) if key not in known})
         return self._bring_up(self._job_request(file, args, values, options), progress)
 
+    def script(
+        self,
+        text: str,
+        *,
+        workdir: str | os.PathLike[str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        wait: bool = True,
+        progress: Progress = silent,
+        **options: Any,
+    ) -> Task:
+        """A job that runs the text of a script, started; as the administrator where the machine is its own alone. It
+        works on a copy of `workdir`, what `.gitignore` names included, or in an empty directory. `variables` are kept
+        out of every record, `tags` are for what the cloud makes, the options are those of `run`. Without `wait`, it
+        need not have a machine yet.
+
+        With a name it is the same job again when it is there already, and one that was only half made is finished:
+        whoever dies here and comes back gets what was meant."""
+        values = dict(variables or {})
+        spec = self._script_request(text, workdir, values, tags or {}, options)
+        record = self._find(spec.name, self.driver(spec.on)) if options.get("name") else None
+        if record is None:
+            return self._bring_up(spec, progress, values, git=False, wait=wait)
+        task = self.task(record.handle)
+        request.check_same_script(task.spec, spec)
+        if task.state != "pending":
+            return task
+        return self._bring_up(task.spec, progress, values, git=False, wait=wait)
+
+    def plan_script(self, text: str, *, workdir: str | os.PathLike[str] | None = None, **options: Any) -> Plan:
+        """What `script` would make."""
+        return self._plan(self._script_request(text, workdir, {}, {}, options))
+
     def plan_lab(self, path: str | os.PathLike[str], options: Mapping[str, Any]) -> Plan:
         """What `lab` would make."""
         return self._plan(self._lab_request(path, options)[0])
@@ -146,6 +181,25 @@ class Client:
         identity = self._identity(name, chosen.on)
         return request.job_spec(path, source, chosen, identity, args, values)
 
+    def _script_request(
+        self,
+        text: str,
+        workdir: str | os.PathLike[str] | None,
+        variables: Mapping[str, str],
+        tags: Mapping[str, str],
+        options: Mapping[str, Any],
+    ) -> TaskSpec:
+        """What a script asks for, checked; nothing is made yet."""
+        source = request.folder(workdir) if workdir is not None else None
+        chosen = config.resolve("run", source, {**options, "copy": True}, self.environ)
+        if chosen.name:
+            name = ids.check_name(chosen.name)
+        else:
+            taken = [record.spec.name for record in self._records(self.driver(chosen.on)) if record.spec]
+            name = ids.numbered("script", taken)
+        identity = self._identity(name, chosen.on)
+        return request.script_spec(text, source, chosen, identity, sorted(variables), tags)
+
     def _identity(self, name: str, on: str) -> request.Identity:
         in_place = "in-place" in self.driver(on).features
         return request.Identity(self.owner, name, self.clock.now(), self.environ, in_place=in_place)
@@ -158,8 +212,17 @@ class Client:
         request.check_same(present.records.spec() or record.spec, spec)
         return present
 
-    def _bring_up(self, spec: TaskSpec, progress: Progress) -> Task:
-        """Create, fill and start a task, and wait until it is up; when that fails, nothing of it is left."""
+    def _bring_up(
+        self,
+        spec: TaskSpec,
+        progress: Progress,
+        variables: Mapping[str, str] | None = None,
+        *,
+        git: bool = True,
+        wait: bool = True,
+    ) -> Task:
+        """Create, fill and start a task, and wait until it is up; when that fails, nothing of it is left. Secret
+        variables are this computer's unless they are given."""
         driver = self.driver(spec.on)
         made = self._plan(spec)
         task = Task(self, Record(handle=made.handle, spec=made.spec))
@@ -173,9 +236,9 @@ class Client:
         for note in (note for one in made.resources if isinstance(one, Noted) for note in one.notes):
             progress(Step("note", note))
         try:
-            self._fill(task, made.spec, keys, progress)
+            self._fill(task, made.spec, keys, progress, variables, git=git)
             progress(Step("create", seconds=self.clock.now() - began))
-            return task.start(progress=progress)
+            return task.start(progress=progress, wait=wait)
         except BaseException as error:
             # Ctrl-C only detaches, and a job's own failure is its outcome; what lofty could not do is undone.
             if not isinstance(error, KeyboardInterrupt):
@@ -193,7 +256,16 @@ class Client:
 
         return retried(lambda: keys.authorized(spec.ssh_keys, self.environ), self.clock)
 
-    def _fill(self, task: Task, spec: TaskSpec, keys: str, progress: Progress) -> None:
+    def _fill(
+        self,
+        task: Task,
+        spec: TaskSpec,
+        keys: str,
+        progress: Progress,
+        variables: Mapping[str, str] | None,
+        *,
+        git: bool,
+    ) -> None:
         records = task.records
         if spec.kind == "workspace":
             import secrets
@@ -209,18 +281,17 @@ class Client:
             records.put_secret("authorized_keys", keys)
         if spec.tunnel:
             records.put_secret("tunnel", request.tunnel_token(spec.tunnel, self.environ))
-        values = config.variables(spec.secrets, self.environ)
+        values = config.variables(spec.secrets, self.environ) | dict(variables or {})
         if values:
             records.put_secret("env", msgspec.json.encode(values).decode())
-        if not spec.workdir:
-            self._send_files(task, spec, progress)
+        if spec.source and not spec.workdir:
+            self._send_files(task, spec, progress, git=git)
 
-    def _send_files(self, task: Task, spec: TaskSpec, progress: Progress) -> None:
+    def _send_files(self, task: Task, spec: TaskSpec, progress: Progress, *, git: bool) -> None:
         from .store import repository
-        from .store.base import Store
 
         self.bindings.put(spec.id, Binding(directory=spec.source))
-        report = task.push(progress=progress)
+        report = task.push(progress=progress, git=git)
         sent = repository.send(Path(spec.source), Store(task.handle.store))
         for note in (*report.told(), *(sent.notes if sent else ())):
             progress(Step("note", note))
@@ -258,6 +329,10 @@ class Client:
     def tasks(self) -> list[Task]:
         """Every task of this owner, everywhere. Raises the first error where something could not be asked."""
         return [Task(self, record) for driver in self._everywhere() for record in self._records(driver)]
+
+    def task(self, handle: Handle) -> Task:
+        """The task of a handle, wherever it was made, with the whole of its record."""
+        return Task(self, Record(handle=handle, spec=Records(Store(handle.store)).spec()))
 
     def get(self, name: str | None = None, kind: str | None = None) -> Task:
         """The task of that name, or whose name begins so; without a name, the only one there is."""

@@ -90,10 +90,12 @@ class Options(NamedTuple):
             raise AttributeError(name) from None
 
 
-def resolve(verb: str, folder: Path, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Options:
-    """Merge the four places. Raises `SpecError` that names the place and the nearest right word."""
+def resolve(verb: str, folder: Path | None, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Options:
+    """Merge the four places; without a folder, the two that are left. Raises `SpecError` that names the place and the
+    nearest right word."""
     found: dict[str, tuple[object, str]] = {}
-    for place, values in (*_files(folder), ("environment", _variables(environ))):
+    files = _files(folder) if folder is not None else []
+    for place, values in (*files, ("environment", _variables(environ))):
         for key, value in values.items():
             option = BY_NAME.get(key.replace("-", "_"))
             if option is None:
@@ -111,7 +113,7 @@ def resolve(verb: str, folder: Path, arguments: Mapping[str, Any], environ: Mapp
     values = {option.name: option.default for option in OPTIONS if verb in option.verbs}
     given = {}
     for name, (raw, place) in found.items():
-        values[name] = _parsed(BY_NAME[name], raw, place)
+        values[name] = parse(BY_NAME[name], raw, place)
         given[name] = _text(raw)
     return Options(values, given)
 
@@ -146,7 +148,8 @@ def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _parsed(option: Option, raw: object, place: str) -> object:
+def parse(option: Option, raw: object, place: str) -> object:
+    """The value that somebody means by what was written at a place. Raises `SpecError`, which names it."""
     try:
         return _PARSERS[option.kind](raw)
     except (ValueError, TypeError):

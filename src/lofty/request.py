@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from . import config
 from .errors import Conflict, SpecError, UsageError, unknown_choice
 from .jupyter import job, workspace
@@ -80,6 +82,28 @@ def job_spec(
     output = _output(file, source, options) if file.suffix == ".ipynb" else ""
     process = job.process(file, relative, args, parameters, output)
     return _spec("job", source, options, identity, (process,), kernel=file.suffix == ".ipynb", output=output)
+
+
+def script_spec(
+    text: str,
+    source: Path | None,
+    options: config.Options,
+    identity: Identity,
+    secrets: Sequence[str],
+    tags: Mapping[str, str],
+) -> TaskSpec:
+    """What a script asks for that runs on a copy of a directory, or in an empty one of its own. It is meant to put
+    its machine to rights, so there it is the administrator; the environment that happens to be active here is no
+    business of it."""
+    spec = _spec("job", source or Path(), options, identity, (job.script(text),), kernel=False)
+    return msgspec.structs.replace(
+        spec,
+        source=str(source) if source else "",
+        python=options.python or "",
+        secrets=(*spec.secrets, *secrets),
+        tags=dict(tags),
+        root=True,
+    )
 
 
 def _output(file: Path, source: Path, options: config.Options) -> str:
@@ -192,6 +216,15 @@ def _active_python(environ: Mapping[str, str]) -> str:
             if python.exists():
                 return str(python)
     return ""
+
+
+def check_same_script(present: TaskSpec, wanted: TaskSpec) -> None:
+    """`Conflict` unless a script that is there is the one that is wanted, on such a machine."""
+    told = {"on": "cloud", "need": "machine", "processes": "script", "parallelism": "number of machines"}
+    differs = [word for field, word in told.items() if getattr(present, field) != getattr(wanted, field)]
+    if present.kind != wanted.kind or differs:
+        what = f"with another {' and '.join(differs)}" if differs else f"as a {present.kind}"
+        raise Conflict(f"'{present.name}' is already there {what}", hint=f"lofty down {present.name}, or another name")
 
 
 def check_same(present: TaskSpec, wanted: TaskSpec) -> None:

@@ -76,6 +76,20 @@ def silent(_: Step) -> None:
     """Nobody watches."""
 
 
+class Bringing(NamedTuple):
+    """How files come back."""
+
+    path: str = ""
+    """Only this one and what is in it, relative to the working directory; empty: all of them."""
+    exclude: tuple[str, ...] | None = None
+    """Instead of what was left out when the task was made."""
+    keep: bool = False
+    """Leave here what the machine has deleted."""
+
+
+ALL = Bringing()
+
+
 class Task:
     """One workspace or job."""
 
@@ -242,8 +256,9 @@ class Task:
         """Where the executed notebook of a job is, or will be; None for anything else."""
         return Path(self.spec.source, self.spec.outputs[0]) if self.spec.outputs else None
 
-    def start(self, *, progress: Progress = silent) -> Task:
-        """Get a machine unless there is one, and wait until the workspace answers or the job runs."""
+    def start(self, *, progress: Progress = silent, wait: bool = True) -> Task:
+        """Get a machine unless there is one, and wait until the workspace answers or the job runs, unless told not
+        to."""
         asked: float | None = None
         seen = self.observe()
         if seen.state == "gone":
@@ -257,6 +272,8 @@ class Task:
                 raise port_taken(self.spec.port, hint)
             asked = self._context.clock.now()
             self._scale(self.spec.parallelism, asked + self.spec.timeout if self.spec.timeout else None)
+        if not wait:
+            return self
         ready = self._await_up(progress, asked if self._over_ssh else None)
         self.connect()
         if ready is not None and self._over_ssh and self.kind == "workspace":
@@ -352,38 +369,50 @@ class Task:
         return bool(self.record.spec and self.record.spec.workdir)
 
     def pull(
-        self, to: str | os.PathLike[str] | None = None, *, progress: Progress = silent, force: bool = False
+        self,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        progress: Progress = silent,
+        force: bool = False,
+        how: Bringing = ALL,
     ) -> Report:
         """Bring the files as the machine last published them, and what is missing here; what was changed here too is
         kept, the other written beside. Commits come back under `refs/lofty/NAME/`."""
-        return self._bring("pull", to, progress, force=force)
+        return self._bring("pull", to, progress, how, force=force)
 
     def push(
-        self, source: str | os.PathLike[str] | None = None, *, progress: Progress = silent, force: bool = False
+        self,
+        source: str | os.PathLike[str] | None = None,
+        *,
+        progress: Progress = silent,
+        force: bool = False,
+        git: bool = True,
     ) -> Report:
-        """Send what was changed here; what was changed there too is kept, ours put beside."""
+        """Send what was changed here; what was changed there too is kept, ours put beside. Without `git`, what
+        `.gitignore` names goes along."""
         from .store.files.report import Report
 
         if self.in_place:
             return Report()
-        return self._folder(source, progress).sync("push", force=force)
+        return self._folder(source, progress, git=git).sync("push", force=force)
 
-    def _bring(self, mode: Mode, to: Where, progress: Progress, *, force: bool) -> Report:
+    def _bring(self, mode: Mode, to: Where, progress: Progress, how: Bringing, *, force: bool) -> Report:
         from .store import repository
         from .store.files.report import Report
 
         if self.in_place:
             return Report()
-        folder = self._folder(to, progress)
-        report = folder.sync(mode, force=force)
+        folder = self._folder(to, progress, how)
+        report = folder.sync(mode, force=force, keep=how.keep)
         if (folder.root / ".git").exists():
             moved = repository.fetch_back(Store(self.handle.store), folder.root, self.name)
             if moved:
                 report.notes.append(f"commits of the machine are under refs/lofty/{self.name}/")
         return report
 
-    def _folder(self, to: Where, progress: Progress) -> Folder:
+    def _folder(self, to: Where, progress: Progress, how: Bringing = ALL, *, git: bool = True) -> Folder:
         from .store import files
+        from .store.files import ignore
 
         if to is None:
             binding = self._context.bindings.get(self.handle.id)
@@ -394,13 +423,15 @@ class Task:
         else:
             root = Path(to).expanduser().resolve()
         url = f"{self.handle.store}/files"
+        exclude = self.spec.exclude if how.exclude is None else how.exclude
         return files.folder(
             root,
             Store(url),
             files.memory_of(self._memories, root, url),
             side=self._context.side,
-            exclude=self.spec.exclude,
+            exclude=(*ignore.only(how.path), *exclude) if how.path else exclude,
             include=self.spec.outputs,
+            git=git,
             watcher=lambda moved: progress(Step("files", moved=moved)),
         )
 
@@ -474,7 +505,12 @@ class Task:
         return Store(f"{self.handle.store}/files")
 
     def down(
-        self, *, discard: bool = False, to: str | os.PathLike[str] | None = None, progress: Progress = silent
+        self,
+        *,
+        discard: bool = False,
+        to: str | os.PathLike[str] | None = None,
+        progress: Progress = silent,
+        how: Bringing = ALL,
     ) -> Report:
         """Bring back what there is to bring, and remove everything. The store is kept when that fails, unless
         `discard`."""
@@ -491,7 +527,7 @@ class Task:
         self.stop()
         hint = f"lofty down {self.name} --to DIR, or --discard to lose them"
         try:
-            report = self._bring("bring", to, progress, force=False)
+            report = self._bring("bring", to, progress, how, force=False)
         except LoftyError as error:
             raise LoftyError(f"the files were not brought: {error}", hint=hint) from error
         unsaved = "; ".join(machine.unsaved for machine in self.observe().machines if machine.unsaved)

@@ -104,7 +104,7 @@ async def make_user(workdir: Path, cache: Path, key: str, *, active: str, kernel
         overlay = await _overlay(source.path, cache, lock) if kernel else None
         label = ".venv" if source.kind == "venv" else "the active environment"
         return UserEnvironment(source.path, label, overlay, ())
-    folder = cache / "envs" / f"user-{_digest(key.encode())[:16]}"
+    folder = user_folder(cache, key)
     files = (*source.files, lock) if source.kind == "none" else source.files
     digest = _digest(*(path.read_bytes() for path in files), source.kind.encode(), str(kernel).encode())
     notes: tuple[str, ...] = ()
@@ -118,6 +118,11 @@ async def make_user(workdir: Path, cache: Path, key: str, *, active: str, kernel
             _set_ready(folder, digest)
     label = source.path.name if source.path else "a fresh environment"
     return UserEnvironment(venv_python(folder), label, None, notes)
+
+
+def user_folder(cache: Path, key: str) -> Path:
+    """Where the environment of that key lies, if it had to be made."""
+    return cache / "envs" / f"user-{_digest(key.encode())[:16]}"
 
 
 async def _build(source: Source, workdir: Path, folder: Path, *, kernel: bool, lock: Path) -> tuple[str, ...]:

@@ -263,7 +263,7 @@ class Agent:
                 environment.make_user(
                     workdir,
                     Path(self._order.cache),
-                    spec.source or spec.id,
+                    spec.source or str(workdir),
                     active=spec.python,
                     kernel=spec.kernel,
                     lock=recipe.PACKAGE / KERNEL,

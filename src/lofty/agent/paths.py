@@ -16,10 +16,10 @@ def make_run_folder(machine: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"lofty-{machine}-", dir=base))
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file in one step; nobody else can read it at any moment."""
     partial = path.with_name(path.name + ".part")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
     partial.replace(path)

@@ -39,7 +39,8 @@ def lay_out(places: Places, spec: TaskSpec, token: str, tunnel: str = "") -> Non
     places.state.mkdir(parents=True, mode=0o700, exist_ok=True)
     for process in spec.processes:
         for name, text in process.files.items():
-            paths.write_private(places.run / Path(name).name, text.encode())
+            mode = 0o700 if text.startswith("#!") else 0o600
+            paths.write_private(places.run / Path(name).name, text.encode(), mode)
     if spec.kernel:
         launcher = PACKAGE / "jupyter" / "inside" / "kernel.py"
         environment.write_kernelspec(places.run / "share", places.user, launcher, places.user.label)

@@ -72,6 +72,33 @@ def check(as_json: bool) -> int:
     return int(not all(one.ok for one in found))
 
 
+@command.command("migrate", help="Move the directory DIR over from the provider that lofty succeeds.")
+@click.argument("directory", metavar="DIR", default=".")
+@click.option("-y", "--yes", is_flag=True, help="do it; otherwise it is only said")
+def migrate(directory: str, yes: bool) -> int:
+    """Exit code 1 while something of the old provider's is still there."""
+    from ..api import Client
+    from ..terraform import migrate as moving
+    from .output import data, say
+
+    place = Path(directory).expanduser().resolve()
+    found = moving.look(place, Client())
+    for verdict in found.verdicts:
+        data(f"{verdict.old.address} ({verdict.old.id}): {verdict.text}")
+    if found.lock:
+        data(f"{moving.LOCK} holds version {found.lock} of the old provider")
+    if not found.verdicts and not found.lock:
+        say("nothing of the old provider's is here; try: terraform init")
+        return 0
+    if not yes:
+        say("nothing was changed" + ("" if found.blocked else "; try: lofty tf migrate --yes"))
+        return int(found.blocked)
+    for line in moving.carry_out(place, found):
+        say(line)
+    say("try: lofty tf install, then terraform init")
+    return 0
+
+
 @command.command("serve", hidden=True)
 def serve() -> int:
     """What the launcher starts for terraform."""

@@ -7,7 +7,7 @@ settings come in through the constructor. What is true for every driver is writt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -106,6 +106,14 @@ class Unclaimed(Protocol):
     def unclaimed(self) -> Sequence[Resource]:
         """Such things of the account, whoever made them, in the order in which they can be deleted. What is shared is
         among them only while there is no task at all."""
+
+
+@runtime_checkable
+class Heir(Protocol):
+    """What a driver has besides, on whose cloud the predecessor may have left something."""
+
+    def inherited(self, region: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Which of these tasks of the predecessor's are still there, with what there is of each, in words."""
 
 
 DriverFactory = Callable[[Settings], Driver]

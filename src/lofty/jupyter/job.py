@@ -76,6 +76,18 @@ def process(file: Path, relative: str, args: Sequence[str], parameters: Mapping[
     raise UsageError(f"{file} is neither a notebook nor a script, and not executable", hint=f"chmod +x {file}")
 
 
+def script(text: str) -> Process:
+    """The process that runs a script's text as it is: its first line says with what."""
+    if not text.startswith("#!"):
+        raise SpecError("the script does not say what runs it", hint="begin its first line with #!/bin/bash")
+    first = text.partition("\n")[0]
+    if first.endswith("\r"):
+        raise SpecError("the lines of the script end as on Windows", hint="save it with Unix line ends")
+    if not first[2:].strip().startswith("/"):
+        raise SpecError(f"'{first}' names no program by its whole path", hint="write #!/bin/bash")
+    return Process(name="script", argv=("{run}/script",), files={"script": text})
+
+
 def _interpreter(file: Path) -> tuple[str, ...]:
     """What a script that is not executable asks for in its first line; a shell script without one gets bash."""
     with file.open("rb") as script:

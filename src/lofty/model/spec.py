@@ -62,7 +62,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Added behind `argv` as they are: a person's own words, braces and all."""
     env: dict[str, str] = {}
     files: dict[str, str] = {}
-    """Written into `{run}` before the start, under these names: what is too long for a command line."""
+    """Written into `{run}` before the start, under these names: what is too long for a command line. Programs, which
+    begin with `#!`, can be executed there."""
     ready: str = ""
     """A path that answers 200 on `{port}` with the token once the process serves; empty: ready when started."""
     after: str = ""
@@ -124,5 +125,9 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     for it lies in the store under `private/`."""
     index: str = ""
     """Package index that the machines install from; empty: uv's own."""
+    root: bool = False
+    """Whether its processes are the administrator's, where the machine is the task's alone."""
+    tags: dict[str, str] = {}
+    """Of the person's own, for what the cloud makes."""
     options: dict[str, str] = {}
     """What was asked for in so many words, to tell whether a second request means the same task."""

@@ -71,6 +71,8 @@ class Machine(msgspec.Struct, kw_only=True, omit_defaults=True):
     """When the idle rule will end it if nothing happens; None: no idle rule, or busy."""
     address: str = ""
     """By which the other machines of the task reach it; empty where it is not known."""
+    public_address: str = ""
+    """By which the world could reach it, if it were let in; known to who looks at the task, empty where it has none."""
     public: str = ""
     """Where its workspace is reached through a third party, as an origin: `https://name.example`."""
     extra_per_hour: float = 0.0
@@ -128,7 +130,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A task found: its handle and what was asked for (None where only resources are left of it). A driver that finds
-    many at once may leave out what no list shows, the values of variables; the store has the whole."""
+    many at once may leave out what no list shows, the values of variables and the text of scripts; the store has the
+    whole."""
 
     handle: Handle
     spec: TaskSpec | None

@@ -4,15 +4,15 @@ replaces a lost machine, and a scheduled action made before the first one ends t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ...errors import CapacityError, CloudError, LoftyError, Unavailable, Unsupported
+from ...errors import AccessError, CapacityError, CloudError, LoftyError, Unavailable, Unsupported
 from ...model.spec import Need, TaskSpec
 from ...model.state import (
     ALIVE,
@@ -31,7 +31,7 @@ from ...store import states
 from ...store.base import Store
 from ...store.records import Records
 from ..base import Feature, Resource, Settings
-from . import check, found, offers, policy, roles
+from . import check, found, images, offers, policy, predecessor, roles
 from .address import mine, towards
 from .catalogue import arch_of
 from .network import Network
@@ -77,6 +77,8 @@ class AwsDriver:
         self._seen: Sequence[Offer] = ()
         """What was offered last."""
         self._specs: dict[str, TaskSpec] = {}
+        self._addresses: dict[str, str] = {}
+        """Public ones of machines, which keep them for life."""
         self._heard: dict[str, tuple[bytes, tuple[Event, ...]]] = {}
         """Events of tasks that were looked at, and what their machines said then."""
 
@@ -86,6 +88,7 @@ class AwsDriver:
 
     def offers(self, need: Need) -> Sequence[Offer]:
         """Cheapest first; of several types that fit, the group takes whichever is to be had."""
+        images.check(need.image)
         self._seen = offers.offers(self._clients.at(need.region), need)
         return self._seen
 
@@ -148,6 +151,11 @@ class AwsDriver:
             left += found.shared_role(self._clients)
         return left
 
+    def inherited(self, region: str, names: Sequence[str]) -> Mapping[str, str]:
+        """The predecessor named a task's group and its bucket by the task's identifier."""
+        clients = self._clients.at(region)
+        return {name: there for name in names if (there := predecessor.remains(clients, name))}
+
     def observe(self, handle: Handle) -> Observation:
         """What the agents say, corrected by what the group has."""
         records, clients = Records(Store(handle.store)), self._clients.at(handle.region)
@@ -159,6 +167,7 @@ class AwsDriver:
         if size(group) and not instances(group) and (trouble := self._trouble(clients, handle.id)) is not None:
             events = (*events, Event(time=time.time(), code="launch-failed", text=trouble))
         machines = [_alive(machine, lease) for machine, lease in words]
+        self._add_addresses(clients, [one for one in machines if one.state in ALIVE and one.holder in instances(group)])
         return observation(spec, machines, group, time.time(), events=events, deadline=records.deadline())
 
     def _events(self, records: Records, handle: Handle, words: Sequence[_Word]) -> tuple[Event, ...]:
@@ -168,6 +177,18 @@ class AwsDriver:
         if self._heard.get(handle.id, (b"", ()))[0] != said:
             self._heard[handle.id] = (said, records.events())
         return self._heard[handle.id][1]
+
+    def _add_addresses(self, clients: Clients, machines: Sequence[Machine]) -> None:
+        """Asked once for each machine; where it may not be asked, there is none to be seen."""
+        new = [one.holder for one in machines if one.holder not in self._addresses]
+        if new:
+            with suppress(Gone, AccessError), translated("look at the machines"):
+                for entry in clients.ec2.describe_instances(InstanceIds=new)["Reservations"]:
+                    for one in entry["Instances"]:
+                        if address := one.get("PublicIpAddress"):
+                            self._addresses[one["InstanceId"]] = address
+        for machine in machines:
+            machine.public_address = self._addresses.get(machine.holder, "")
 
     def _trouble(self, clients: Clients, group: str) -> str | None:
         """Why the group gets no machine."""

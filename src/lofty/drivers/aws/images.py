@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...errors import CloudError, Forbidden, SpecError
+from ...errors import CloudError, Forbidden, SpecError, unknown_choice
 from .catalogue import Arch
 from .session import Clients, Gone, translated
 
@@ -73,6 +73,19 @@ _USERS = (("ubuntu", "ubuntu"), ("debian", "admin"), ("al2023", "ec2-user"), ("a
 HINT = "--image ubuntu, --image nvidia, --image ami-0123456789abcdef0, or --image ubuntu@099720109477:x86_64:NAME*"
 
 
+def check(word: str) -> None:
+    """`SpecError` unless `--image` is written as an image is; whether there is one, `resolve` finds out."""
+    word = word.strip()
+    if not word or word in ALIASES or _ID.fullmatch(word):
+        return
+    match = _GRAMMAR.fullmatch(word)
+    if not match:
+        near = unknown_choice("image", word, list(ALIASES))
+        raise SpecError(near if near.endswith("?") else f"'{word}' is no image of AWS", hint=HINT)
+    if match["arch"] != "*" and match["arch"].lower() not in _ARCHS:
+        raise SpecError(f"'{match['arch']}' in --image {word} is no architecture", hint="write x86_64, arm64 or *")
+
+
 def resolve(clients: Clients, word: str, *, gpu: bool, arch: str) -> Image:
     """The image that `--image` means for a machine of an architecture: `ubuntu` (also when nothing is said), `nvidia`
     (when nothing is said, with a GPU), an id, or `user@owner:arch:name` of which the newest counts, with `*` for any
@@ -82,11 +95,9 @@ def resolve(clients: Clients, word: str, *, gpu: bool, arch: str) -> Image:
         return _alias(clients, word, arch)
     if match := _ID.fullmatch(word):
         return _by_id(clients, match["id"], match["user"] or "", arch)
+    check(word)
     match = _GRAMMAR.fullmatch(word)
-    if not match:
-        raise SpecError(f"'{word}' is no image of AWS", hint=HINT)
-    if match["arch"] != "*" and match["arch"].lower() not in _ARCHS:
-        raise SpecError(f"'{match['arch']}' in --image {word} is no architecture", hint="write x86_64, arm64 or *")
+    assert match is not None
     named = _ARCHS.get(match["arch"].lower())
     if named and named != arch:
         raise SpecError(f"the image {word} is {named}, and the machine {arch}", hint=_other_machine(named))

@@ -384,7 +384,7 @@ class Template:
                 "states": place.states,
                 "task": place.id,
                 "name": self._task.name,
-                "user": image.user,
+                "user": "root" if self._task.root else image.user,
                 "index": self._task.index,
             }
         )

@@ -15,14 +15,13 @@ from ...model.spec import TaskSpec
 TASK, OWNER = "lofty:task", "lofty:owner"
 PART = "lofty:record:"
 """And the number of the part."""
-LENGTH, PARTS = 256, 40
-"""What a tag's value holds, and how many of the fifty tags of a group a record may take; a longer one is read from the
-store."""
+LENGTH, MOST = 256, 50
+"""What a tag's value holds, and how many tags a group may have; a record that does not fit is read from the store."""
 
 
 def tags_of(task: TaskSpec) -> dict[str, str]:
     """Who made it, and what for."""
-    return {TASK: task.id, "lofty:name": task.name, OWNER: task.owner, "Name": task.id}
+    return task.tags | {TASK: task.id, "lofty:name": task.name, OWNER: task.owner, "Name": task.id}
 
 
 def as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
@@ -36,14 +35,16 @@ def as_dict(tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def with_record(task: TaskSpec) -> dict[str, str]:
-    """The same, and the record but for the values of variables, which tags would show to more people than the store
-    does; whoever needs those reads it there."""
+    """The same, and the record but for the values of variables and the text of scripts, which tags would show to more
+    people than the store does; whoever needs those reads it there."""
     options = {key: value for key, value in task.options.items() if key != "env"}
-    shown = msgspec.structs.replace(task, env={}, options=options)
+    processes = tuple(msgspec.structs.replace(process, files={}) for process in task.processes)
+    shown = msgspec.structs.replace(task, env={}, options=options, processes=processes)
     text = base64.b64encode(zlib.compress(msgspec.json.encode(shown), 9)).decode()
     parts = [text[start : start + LENGTH] for start in range(0, len(text), LENGTH)]
-    record = {f"{PART}{number}": part for number, part in enumerate(parts)} if len(parts) <= PARTS else {}
-    return tags_of(task) | record
+    own = tags_of(task)
+    fits = len(own) + len(parts) <= MOST
+    return own | ({f"{PART}{number}": part for number, part in enumerate(parts)} if fits else {})
 
 
 def record_in(tags: Mapping[str, str]) -> TaskSpec | None:

@@ -115,7 +115,7 @@ class LocalDriver:
         """The store with the record in it, a directory of its own where one was asked for, and the processes."""
         own = [_Directory(self._home / "state" / task.id)]
         if not task.workdir:
-            own.append(_Directory(self._home / "work" / task.id))
+            own.append(_OwnPlace(self._home / "work" / task.id, Path(self._cache)))
         return [_TaskStore(self._stores / task.id, task), *own, _Processes((self._stores / task.id).as_uri())]
 
     def find(self, owner: str) -> Sequence[Record]:
@@ -292,6 +292,20 @@ class _Directory:
 
     def delete(self) -> None:
         rmtree(self._path, ignore_errors=True)
+
+
+class _OwnPlace(_Directory):
+    """The one that a task works in, with the environment that was made for nothing else."""
+
+    def __init__(self, path: Path, cache: Path) -> None:
+        super().__init__(path)
+        self._cache = cache
+
+    def delete(self) -> None:
+        from ...agent import environment  # brings asyncio along, as above
+
+        environment.remove(environment.user_folder(self._cache, str(self._path)))
+        super().delete()
 
 
 class _Processes:

@@ -89,6 +89,14 @@ def _first(places: Iterable[Lines], path: bytes, name: bytes, folder: bool) -> b
     return None
 
 
+def only(path: str) -> list[str]:
+    """Rules that leave out everything but a path and what is in it."""
+    parts = [re.sub(r"([*?\[\\ ])", r"\\\1", part) for part in path.strip("/").split("/")]
+    steps = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    rules = [rule for step in steps for rule in (f"!/{step}", f"/{step}/*")]
+    return ["/*", *rules[:-1]]
+
+
 class _Folder(NamedTuple):
     """A folder that was entered."""
 

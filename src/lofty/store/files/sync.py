@@ -79,16 +79,22 @@ class Folder:
         seconds: float | None = None,
         only: Iterable[str] | None = None,
         ahead: bool = False,
+        keep: bool = False,
     ) -> Report:
         """Bring both sides together. `seconds` limits the sending; `only` names the paths here that may have changed
         (all that changed there are looked at all the same); `force` passes mass deletions on; `ahead` saves the
-        question what is new there: whoever publishes on top of something newer learns of it then, and begins anew.
+        question what is new there: whoever publishes on top of something newer learns of it then, and begins anew;
+        `keep` leaves here what was deleted there.
 
         Raises `LoftyError` when the store or the directory cannot be used; what was done by then stays done."""
         from filelock import FileLock
 
-        if mode != "push":
-            self.root.mkdir(parents=True, exist_ok=True)
+        if mode != "push" and not self.root.is_dir():
+            try:
+                self.root.mkdir(parents=True)
+            except OSError as error:
+                hint = "name a folder, or make room for it"
+                raise LoftyError(f"the folder {self.root} cannot be made: {error.strerror}", hint=hint) from error
         if not self.root.is_dir():
             raise LoftyError(f"{self.root} is no folder", hint="name the folder that is to be kept")
         self._state.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -97,7 +103,7 @@ class Folder:
             for attempt in range(TRIES):
                 try:
                     look = self.layout.look(state, ahead=ahead and not attempt)
-                    return _Round(self, state, look, mode, force=force, until=until).run(only)
+                    return _Round(self, state, look, mode, force=force, until=until, keep=keep).run(only)
                 except Stale:
                     time.sleep(min(1.0, 0.02 * 2**attempt) * (0.5 + os.urandom(1)[0] / 255))
         raise StoreError("others publish all the time; nothing was lost", hint="run the command again")
@@ -107,10 +113,18 @@ class _Round:
     """One look and what follows from it."""
 
     def __init__(
-        self, folder: Folder, state: State, look: Look, mode: Mode, *, force: bool, until: float | None
+        self,
+        folder: Folder,
+        state: State,
+        look: Look,
+        mode: Mode,
+        *,
+        force: bool,
+        until: float | None,
+        keep: bool,
     ) -> None:
         self._folder, self._state, self._look = folder, state, look
-        self._mode, self._force, self._until = mode, force, until
+        self._mode, self._force, self._until, self._keep = mode, force, until, keep
         self._layout = folder.layout
         self._root = os.fspath(folder.root)
         self._rules, self._wanted = folder.rules(), folder.wanted()
@@ -240,6 +254,8 @@ class _Round:
         match decide(seen.file, ours, there, self._mode):
             case Do.AGREE:
                 self._here.setdefault(path, (ours, seen.look if ours is not None else None))
+            case Do.TAKE if self._keep and row.file is None:
+                self._here[path] = (None, None)  # what stays here is ours alone from now on
             case Do.TAKE:
                 self._takes[path] = Take(row, look)
             case Do.GIVE:

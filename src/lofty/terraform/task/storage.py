@@ -1,0 +1,106 @@
+"""The block `storage`: which directory goes along, and what of it comes back."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import LoftyError
+from ..diagnostics import Diagnostic
+from ..schema import UNKNOWN
+
+if TYPE_CHECKING:
+    from ...task import Bringing
+
+ALWAYS = ("/main.tf", "/terraform.tfstate*", "/.terraform*")
+"""What is terraform's own in a directory, and never goes along."""
+PATH = ("storage",)
+
+
+class Storage(NamedTuple):
+    """What the block says."""
+
+    workdir: Path | None = None
+    """None: an empty directory."""
+    output: str = ""
+    """Relative to it; `.` for all of it, empty for nothing."""
+    exclude: tuple[str, ...] = ()
+    """As rules of lofty's."""
+
+    @property
+    def bringing(self) -> Bringing | None:
+        """How files come back; None: not at all. What is here stays here, as the predecessor copied and did not
+        mirror."""
+        from ...task import Bringing
+
+        if not self.output:
+            return None
+        return Bringing("" if self.output == "." else self.output, self.exclude, keep=True)
+
+
+def of(blocks: Any) -> Storage:
+    """Of the blocks of a configuration or a state, checked before. Paths are relative to this process's directory,
+    which is terraform's."""
+    if not blocks:
+        return Storage()
+    said = blocks[0]
+    workdir = said["workdir"]
+    return Storage(
+        Path(workdir).absolute() if workdir else None,
+        posixpath.normpath(said["output"]) if said["output"] else "",
+        rules(said["exclude"] or ()),
+    )
+
+
+def rules(exclude: Any) -> tuple[str, ...]:
+    """Raises `SpecError` for what has no counterpart here."""
+    from ...store.files.predecessor import from_predecessor
+
+    return (*ALWAYS, *from_predecessor(exclude))
+
+
+def problems(blocks: Any) -> Iterator[Diagnostic]:
+    """What is wrong with the block; all of it is shown at the block, since terraform's sets know no places."""
+    for said in blocks if isinstance(blocks, list) else ():
+        if isinstance(said, Mapping):
+            yield from _of_one(said)
+
+
+def _of_one(said: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    workdir, output, exclude = said["workdir"], said["output"], said["exclude"]
+    if isinstance(workdir, str) and "\0" in workdir:
+        yield Diagnostic("workdir holds a zero byte", "Name a directory of this computer.", PATH)
+    if isinstance(output, str) and output:
+        yield from _output(output)
+        if workdir is not UNKNOWN and not workdir:
+            yield Diagnostic(
+                "output is a part of workdir, and there is no workdir",
+                'Add workdir = "DIRECTORY", or leave output out.',
+                PATH,
+            )
+    if isinstance(exclude, list) and UNKNOWN not in exclude:
+        try:
+            rules([str(item) for item in exclude if item is not None])
+        except LoftyError as error:
+            yield Diagnostic(str(error), (error.hint or "").capitalize(), PATH)
+        if None in exclude:
+            yield Diagnostic("exclude holds null", "Leave it out.", PATH)
+    for name in ("container", "container_opts"):
+        if said[name] is not UNKNOWN and said[name]:
+            yield Diagnostic(
+                f"{name} is not supported yet",
+                "Leave it out: files lie in lofty's bucket of the account until the task is destroyed.",
+                PATH,
+            )
+
+
+def _output(output: str) -> Iterator[Diagnostic]:
+    path = posixpath.normpath(output)
+    if output.startswith("/") or "\0" in output or path == ".." or path.startswith("../"):
+        yield Diagnostic(
+            f"output '{output}' does not lie in workdir",
+            'Write it relative to workdir, such as "results" or ".".',
+            PATH,
+        )
