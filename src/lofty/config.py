@@ -54,6 +54,9 @@ OPTIONS = (
     Option("secret", "list", "K", "as --env K, kept out of every record; may be repeated"),
     Option("exclude", "list", "GLOB", "files that do not go along; may be repeated"),
     Option("copy", "flag", "", "work on a copy, as a cloud would; files come back at the end"),
+    Option(
+        "container", "text", "URL", "files lie there, one object each, and stay when the task goes: s3://BUCKET/DIR"
+    ),
     Option("role", "text", "NAME", "instance profile of your own for the machines; lofty then makes no role"),
     Option("ssh_keys", "list", "KEY", "who else may log in: github:USER, a file, a public key; may be repeated"),
     Option("tunnel", "text", "KIND", "a public address through a third party, who sees the traffic: ngrok", SERVING),

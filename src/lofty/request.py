@@ -168,6 +168,7 @@ def _spec(
         python=python,
         source=str(source),
         workdir=str(source) if in_place else "",
+        container=_container(options.container or "", options.on, in_place=in_place),
         outputs=(output,) if output else (),
         env=config.variables(options.env or (), identity.environ),
         secrets=tuple(options.secret or ()),
@@ -190,6 +191,21 @@ def _fallback(options: config.Options) -> bool:
     if options.fallback and not options.spot:
         raise SpecError("--fallback says what happens where there is no spot machine", hint="add --spot")
     return bool(options.fallback)
+
+
+_CONTAINERS = {"aws": ("s3",)}
+"""Stores that a cloud's machines reach with their own rights; elsewhere any that lofty knows."""
+
+
+def _container(url: str, on: str, *, in_place: bool) -> str:
+    if not url:
+        return ""
+    schemes = _CONTAINERS.get(on, ("s3", "gs", "az", "file"))
+    if url.partition("://")[0] not in schemes or not url.partition("://")[2].strip("/"):
+        raise SpecError(f"--container {url} is no place on {on}", hint=f"--container {schemes[0]}://BUCKET/DIRECTORY")
+    if in_place:
+        raise SpecError("--container is for a copy, and this is the folder itself", hint="add --copy")
+    return url.rstrip("/")
 
 
 def _index(url: str) -> str:

@@ -422,13 +422,14 @@ class Task:
             root = Path(binding.directory)
         else:
             root = Path(to).expanduser().resolve()
-        url = f"{self.handle.store}/files"
+        url = self.spec.files(self.handle.store)
         exclude = self.spec.exclude if how.exclude is None else how.exclude
         return files.folder(
             root,
             Store(url),
             files.memory_of(self._memories, root, url),
             side=self._context.side,
+            plain=bool(self.spec.container),
             exclude=(*ignore.only(how.path), *exclude) if how.path else exclude,
             include=self.spec.outputs,
             git=git,
@@ -502,7 +503,12 @@ class Task:
         if self.in_place:
             hint = "lofty sync DIR URL keeps versions of a folder"
             raise UsageError(f"'{self.name}' works in {self.spec.workdir} itself: no versions are kept", hint=hint)
-        return Store(f"{self.handle.store}/files")
+        if self.spec.container:
+            raise UsageError(
+                f"the files of '{self.name}' lie in {self.spec.container}, which keeps no versions of lofty's",
+                hint="have the bucket itself keep versions",
+            )
+        return Store(self.spec.files(self.handle.store))
 
     def down(
         self,

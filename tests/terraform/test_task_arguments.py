@@ -89,8 +89,8 @@ def test_what_is_wrong_is_said_at_its_place(asked: Asked, argument: str, value: 
         ({"workdir": "a", "output": "b/../../c"}, "Output 'b/../../c' does not lie in workdir"),
         ({"output": "results"}, "Output is a part of workdir, and there is no workdir"),
         ({"workdir": "a", "exclude": ["[x"]}, "Exclude: '[x' cannot be read at '['"),
-        ({"container": "mine"}, "Container is not supported yet"),
-        ({"container_opts": {"region": "x"}}, "Container_opts is not supported yet"),
+        ({"container": "No Bucket"}, "'No Bucket' is no bucket"),
+        ({"container_opts": {"region": "x"}}, "Container_opts is not supported"),
     ],
 )
 def test_what_is_wrong_with_the_storage_is_said_there(asked: Asked, storage: dict[str, Any], says: str) -> None:

@@ -31,7 +31,9 @@ def test_a_task_from_apply_to_destroy(aws: Tasks, cloud: Cloudbox, lofty: Lofty)
     shared = aws.directory / "shared"
     shared.mkdir()
     (shared / "in.txt").write_text("sent\n")
-    block = 'storage {\n    workdir = "shared"\n    output = "results"\n  }'
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="team-data")
+    block = 'storage {\n    workdir = "shared"\n    output = "results"\n    container = "team-data/runs"\n  }'
     more = ('environment = { KEY = "s3cr3t" }', 'tags = { team = "blue" }', block)
     lines = ('name = "test"', 'region = "us-east"', "spot = 0", *more)
     aws.write(aws.task("one", SCRIPT, *lines, cloud="aws"))
@@ -51,6 +53,10 @@ def test_a_task_from_apply_to_destroy(aws: Tasks, cloud: Cloudbox, lofty: Lofty)
     aws.ok("destroy", "-auto-approve", timeout=200)
     assert [one for one in cloud.machines() if one.state == "running"] == []
     assert sorted(path.name for path in shared.iterdir()) == ["in.txt", "results"]
+    kept = [one["Key"] for one in s3.list_objects_v2(Bucket="team-data")["Contents"]]
+    assert kept == ["runs/data/in.txt", "runs/data/results/out.txt"]
+    s3.delete_objects(Bucket="team-data", Delete={"Objects": [{"Key": key} for key in kept]})
+    s3.delete_bucket(Bucket="team-data")
 
 
 def test_what_a_cloud_does_not_have_is_said_at_plan(aws: Tasks) -> None:

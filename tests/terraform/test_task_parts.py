@@ -164,6 +164,16 @@ def test_what_comes_back() -> None:
     assert every.path == ""
 
 
+def test_where_files_lie() -> None:
+    def url(container: str | None) -> str | None:
+        return storage.of(block(container=container)).url("3z4xlzwq3u0vweb4")
+
+    assert url(None) is None
+    assert url("") is None
+    assert url("mine") == url("mine/") == "s3://mine/3z4xlzwq3u0vweb4/data"
+    assert url("mine/a/b/") == "s3://mine/a/b/data"
+
+
 @pytest.mark.parametrize("odd", ["out", "a/b", "a b ", "[x]*", "\\back", "ünï/c d/#e", "!n", "-/."])
 def test_only_a_part_is_meant(tmp_path: Path, odd: str) -> None:
     path = os.path.normpath(odd)

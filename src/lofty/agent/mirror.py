@@ -34,13 +34,14 @@ class Mirror:
     ) -> None:
         self._root, self._spec, self._say = Path(order.workdir), spec, say
         self._store = Store(order.store)
-        self._files = Store(f"{order.store}/files")
+        self._files = Store(spec.files(order.store))
         memory = Path(order.state) / "files.db"
         self._folder = files.folder(
             self._root,
             self._files,
             memory,
             side=SIDE,
+            plain=bool(spec.container),
             exclude=spec.exclude,
             include=spec.outputs,
             git=False,

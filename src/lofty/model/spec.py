@@ -96,6 +96,8 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Absolute path on the computer that asked; the working directory itself where the machine is that computer."""
     workdir: str = ""
     """Absolute path on the machine; empty: a directory of the machine's own, filled from the store."""
+    container: str = ""
+    """URL under which the files lie, one object for each, instead of in the task's store; they outlive the task."""
     outputs: tuple[str, ...] = ()
     """Paths, relative to the working directory, that a job is known to make."""
     port: int = 0
@@ -131,3 +133,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the person's own, for what the cloud makes."""
     options: dict[str, str] = {}
     """What was asked for in so many words, to tell whether a second request means the same task."""
+
+    def files(self, store: str) -> str:
+        """URL of the files, where `store` is the task's."""
+        return self.container or f"{store}/files"

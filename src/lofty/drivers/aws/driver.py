@@ -294,8 +294,8 @@ def _identity(clients: Clients, place: Place, task: TaskSpec) -> tuple[roles.Ide
         return identity, [one]
     tags, identity = tags_of(task), roles.Identity(place.role)
     group = policy.group_arn(place.region, place.account, place.id, clients.partition)
-    document = policy.machine_policy(place.bucket, (place.prefix, place.shown), group)
-    role = roles.TaskRole(clients, place.role, tags, document, identity)
+    document = policy.machine_policy(place.bucket, (place.prefix, place.shown), group, task.container)
+    role = roles.TaskRole(clients, place.role, tags, document, identity, may_share=not task.container)
     return identity, [role, roles.TaskProfile(clients, place.role, tags, identity)]
 
 

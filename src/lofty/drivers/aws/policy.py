@@ -19,15 +19,20 @@ def group_arn(region: str, account: str, name: str, partition: str = "aws") -> s
     return f"arn:{partition}:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{name}"
 
 
-def machine_policy(bucket: str, prefixes: Sequence[str], group: str) -> Document:
-    """What the machines of one task may do: use the task's own prefixes, and end themselves. `group` is an ARN.
+def machine_policy(bucket: str, prefixes: Sequence[str], group: str, container: str = "") -> Document:
+    """What the machines of one task may do: use the task's own prefixes, and end themselves. `group` is an ARN,
+    `container` the URL of the files where they lie elsewhere.
 
     Listing is allowed because without it a missing object answers 403 instead of 404. Nothing of ec2, iam or ssm: who
     gets into a machine gets no further.
     """
     partition, own = group.split(":")[1], [f"{prefix.strip('/')}/*" for prefix in prefixes]
     place = f"arn:{partition}:s3:::{bucket}"
-    return _document([*_files(place, own), {"Effect": "Allow", "Action": list(ENDING), "Resource": group}])
+    files = _files(place, own)
+    if container:
+        other, _, prefix = container.removeprefix("s3://").partition("/")
+        files += _files(f"arn:{partition}:s3:::{other}", [f"{prefix}/*" if prefix else "*"])
+    return _document([*files, {"Effect": "Allow", "Action": list(ENDING), "Resource": group}])
 
 
 def shared_policy(account: str, partition: str = "aws") -> Document:

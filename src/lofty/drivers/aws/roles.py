@@ -132,10 +132,18 @@ class TaskRole(Role):
     """One for this task alone; where the account has its fill of roles, the shared one."""
 
     def __init__(
-        self, clients: Clients, name: str, tags: dict[str, str], document: policy.Document, identity: Identity
+        self,
+        clients: Clients,
+        name: str,
+        tags: dict[str, str],
+        document: policy.Document,
+        identity: Identity,
+        *,
+        may_share: bool = True,
     ) -> None:
+        """`may_share`: whether the shared role's rights are enough for it."""
         super().__init__(clients, name, tags, document)
-        self._identity = identity
+        self._identity, self._may_share = identity, may_share
 
     @property
     def notes(self) -> Sequence[str]:
@@ -147,6 +155,8 @@ class TaskRole(Role):
         try:
             super().create()
         except QuotaExceeded as error:
+            if not self._may_share:
+                raise QuotaExceeded(f"{error}; the shared one does not reach --container", hint=GIVEN) from error
             self._share(error)
 
     def _share(self, full: QuotaExceeded) -> None:

@@ -90,14 +90,19 @@ STORAGE = Block(
             "or `- `.",
         ),
         Attribute(
-            name="container", type=STRING, default="", replace=True, description="Not supported yet; leave it blank."
+            name="container",
+            type=STRING,
+            default="",
+            replace=True,
+            description="A bucket of your own for the files, `BUCKET` or `BUCKET/DIRECTORY`, in the task's region. "
+            "They stay there when the task is destroyed.",
         ),
         Attribute(
             name="container_opts",
             type=Map(STRING),
             optional=True,
             replace=True,
-            description="Not supported yet; leave it out.",
+            description="Not supported; leave it out.",
         ),
     ),
 )

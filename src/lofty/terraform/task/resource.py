@@ -61,7 +61,8 @@ class IterativeTask(Resource):
         _check(place)
         on = words.driver(asked["cloud"], registry.names())
         try:
-            made = client.plan_script(asked["script"], workdir=place.workdir, **words.options(asked, "planned", on))
+            there = {"container": place.url("planned"), **words.options(asked, "planned", on)}
+            made = client.plan_script(asked["script"], workdir=place.workdir, **there)
         except LoftyError as error:
             raise Refused(_in_configuration(error)) from error
         for note in made.offer.notes:
@@ -145,6 +146,7 @@ class IterativeTask(Resource):
                 wait=False,
                 progress=patience(call),
                 exclude=place.exclude,
+                container=place.url(found.salt + found.check),
                 **words.options(asked, found.task, on),
             )
         except UsageError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 ALWAYS = ("/main.tf", "/terraform.tfstate*", "/.terraform*")
 """What is terraform's own in a directory, and never goes along."""
 PATH = ("storage",)
+_CONTAINER = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0]*)?")
 
 
 class Storage(NamedTuple):
@@ -28,6 +30,14 @@ class Storage(NamedTuple):
     """Relative to it; `.` for all of it, empty for nothing."""
     exclude: tuple[str, ...] = ()
     """As rules of lofty's."""
+    container: str = ""
+    """A bucket of the person's own, or `BUCKET/DIRECTORY`."""
+
+    def url(self, own: str) -> str | None:
+        """Where the files lie, below `data/` as the predecessor had them; None: in the task's own store. `own`: what a
+        directory is called that was not named."""
+        bucket, _, place = self.container.partition("/")
+        return f"s3://{bucket}/{place.strip('/') or own}/data" if bucket else None
 
     @property
     def bringing(self) -> Bringing | None:
@@ -51,6 +61,7 @@ def of(blocks: Any) -> Storage:
         Path(workdir).absolute() if workdir else None,
         posixpath.normpath(said["output"]) if said["output"] else "",
         rules(said["exclude"] or ()),
+        said["container"] or "",
     )
 
 
@@ -87,13 +98,15 @@ def _of_one(said: Mapping[str, Any]) -> Iterator[Diagnostic]:
             yield Diagnostic(str(error), (error.hint or "").capitalize(), PATH)
         if None in exclude:
             yield Diagnostic("exclude holds null", "Leave it out.", PATH)
-    for name in ("container", "container_opts"):
-        if said[name] is not UNKNOWN and said[name]:
-            yield Diagnostic(
-                f"{name} is not supported yet",
-                "Leave it out: files lie in lofty's bucket of the account until the task is destroyed.",
-                PATH,
-            )
+    container, chosen = said["container"], said["container_opts"]
+    if isinstance(container, str) and container and not _CONTAINER.fullmatch(container):
+        yield Diagnostic(f"'{container}' is no bucket", 'Write "BUCKET" or "BUCKET/DIRECTORY".', PATH)
+    if chosen is not UNKNOWN and chosen:
+        yield Diagnostic(
+            "container_opts is not supported",
+            "Leave it out: the bucket has to be in the region of the task, and is reached by the role of its machines.",
+            PATH,
+        )
 
 
 def _output(output: str) -> Iterator[Diagnostic]:
