@@ -36,7 +36,7 @@ GIVEN = {
     "LOFTY_RANK": "its number among the machines of the job, from 0",
     "LOFTY_SIZE": "how many machines the job has",
     "LOFTY_HOSTS": "their addresses within the cloud's network, by rank, joined by commas; the start of a job waits "
-    "up to two minutes for all of them; one that is not known by then, or whose rank has done its work, is empty",
+    "up to two minutes for all of them; one that is not known by then is empty",
     "LOFTY_RESTART": "set where a job is started again, from the top and with its files, since its machine was lost: "
     "how often it was begun before",
     "LOFTY_NOTICE": "path of a file that appears, with the reason in it, when the cloud is about to take the machine "

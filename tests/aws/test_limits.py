@@ -28,6 +28,14 @@ def scripts(folder: Path) -> Path:
     return folder
 
 
+def processes(cloud: Cloudbox, machine: str) -> str:
+    """What runs there; nothing while it comes up."""
+    try:
+        return cloud.machine(machine).run("ps -eo args")
+    except RuntimeError:
+        return ""
+
+
 def running(cloud: Cloudbox) -> list[str]:
     return [one.id for one in cloud.machines() if one.state == "running"]
 
@@ -47,7 +55,7 @@ def test_files_are_sent_the_deadline_moves_and_rest_ends_it(cloud: Cloudbox, per
 
     person.ok("extend", "work", "5h")
     assert 5 * 3600 <= deadline(cloud, facts["id"]) - began <= 5 * 3600 + 240
-    assert listed(person, "work")["time_left"] > 4 * 3600
+    assert person.ok("start", "work", "--json").json()["time_left"] > 4 * 3600  # a list hears of it within a minute
 
     (folder / "later.txt").write_text("sent while it ran")
     person.ok("push", "work")
@@ -61,8 +69,8 @@ def test_files_are_sent_the_deadline_moves_and_rest_ends_it(cloud: Cloudbox, per
 
 
 def test_the_budget_ends_it(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
-    done = person("run", "sleep.sh", "--budget", "0.012", "--machine", "m", cwd=scripts(folder), timeout=300)
-    assert (done.code, "the budget of 0.012 USD is spent" in done.err) == (143, True), done
+    done = person("run", "sleep.sh", "--budget", "0.03", "--machine", "xl", cwd=scripts(folder), timeout=300)
+    assert (done.code, "the budget of 0.03 USD is spent" in done.err) == (143, True), done
     eventually(lambda: running(cloud) == [], 60)
     assert listed(person, "sleep-1")["state"] == "failed"
     person.ok("down", "sleep-1", "-y", timeout=120)
@@ -84,14 +92,14 @@ def test_the_cloud_moves_it_and_its_work_goes_on(cloud: Cloudbox, person: Lofty,
     group.update_auto_scaling_group(AutoScalingGroupName=facts["id"], MaxSize=2, DesiredCapacity=2)
     eventually(lambda: len(running(cloud)) == 2, 60)
     (third,) = set(running(cloud)) - {second}
-    eventually(lambda: "lofty.agent" in cloud.machine(third).run("ps -eo args"), 60)
+    eventually(lambda: "lofty.agent" in processes(cloud, third), 60)
     time.sleep(5)
     (seen,) = person.ok("ls", "--json").json()
     assert (seen["state"], len(seen["machines"]), workspace.answers()) == ("running", 1, True)
-    assert "jupyter" not in cloud.machine(third).run("ps -eo args")
+    assert "jupyter" not in processes(cloud, third)
     began = time.monotonic()
     group.terminate_instance_in_auto_scaling_group(InstanceId=second, ShouldDecrementDesiredCapacity=True)
-    eventually(lambda: "jupyter" in cloud.machine(third).run("ps -eo args"), 60)
+    eventually(lambda: "jupyter" in processes(cloud, third), 60)
     eventually(workspace.answers, 60)
     print(f"the one that waited serves after {time.monotonic() - began:.0f} s")
     person.ok("down", "work", "-y", timeout=120)

@@ -45,9 +45,9 @@ def test_it_holds_what_runs_inside_jupyter(wheel: Path) -> None:
 
 
 def test_it_is_light(wheel: Path) -> None:
-    """Without Jupyter and without the clouds' libraries; a quarter are the hashes of two locks. The figure is a budget,
+    """Without Jupyter and without the clouds' libraries; a quarter are the hashes of four locks. The figure is a budget,
     not a measurement."""
-    assert wheel.stat().st_size < 480_000
+    assert wheel.stat().st_size < 600_000
 
 
 def test_it_works_where_it_is_all_there_is(wheel: Path, tmp_path: Path) -> None:

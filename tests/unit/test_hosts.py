@@ -74,7 +74,8 @@ def test_of_a_rank_the_newest_machine_counts_and_a_lost_one_is_nowhere(records: 
     there(records, "0001.2", "10.0.0.3", "interrupted")
     time = Time()
     time.then = lambda: there(records, "0002.2", "10.0.0.8")
-    assert asked(records, 3, time) == ("10.0.0.7", "", "10.0.0.8"), "what has done its work is not waited for"
+    told = ("10.0.0.7", "10.0.0.2", "10.0.0.8")
+    assert asked(records, 3, time) == told, "what has done its work is not waited for, and all are told the same"
     assert time.waits == 1
 
 

@@ -1,8 +1,9 @@
 """Where the machines of a job find each other: `LOFTY_HOSTS`, their addresses by rank.
 
 A process cannot be told more than once what is in its environment, so its start waits for the others; not for ever,
-since one of them may find no machine for hours. The place of one that is not known by then, or has done its work, is
-empty. One that was replaced has another address from then on: who needs it asks the store, or is started again.
+since one of them may find no machine for hours. The place of one that is not known by then is empty;
+one that has done its work keeps its own, so that all are told the same. One that was replaced has another address from
+then on: who needs it asks the store, or is started again.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def hosts(
         newest: dict[int, Machine] = {machine.rank: machine for machine in records.machines()}
         found = [newest.get(rank) for rank in range(size)]
         if now() >= limit or all(one is not None and _settled(one) for one in found):
-            return tuple(one.address if one is not None and one.state in ALIVE else "" for one in found)
+            return tuple(one.address if one is not None and _settled(one) else "" for one in found)
         sleep(pause)
 
 
