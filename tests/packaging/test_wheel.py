@@ -45,7 +45,7 @@ def test_it_holds_what_runs_inside_jupyter(wheel: Path) -> None:
 
 
 def test_it_is_light(wheel: Path) -> None:
-    """Without Jupyter and without the clouds' libraries; a quarter are the hashes of four locks. The figure is a budget,
+    """Without Jupyter and without the clouds' libraries; a quarter are the hashes of four locks. It is a budget,
     not a measurement."""
     assert wheel.stat().st_size < 600_000
 
