@@ -22,6 +22,9 @@ from .seen import observation
 from .session import Clients, Gone, translated
 from .tags import OWNER, TASK, as_dict, record_in
 
+_TAGGED = [{"Name": "tag-key", "Values": [TASK]}]
+"""The filter for what is lofty's, as EC2 and Auto Scaling both take it."""
+
 
 def regions(clients: Clients) -> list[str]:
     """Where lofty was ever used in the account: its buckets bear the region's name, and one listing has them all. Where
@@ -78,10 +81,9 @@ def _store(clients: Clients, prefix: str) -> Store:
 
 def groups(clients: Clients) -> Iterator[dict[str, Any]]:
     """All that are lofty's, whoever's."""
-    asked = {"Name": "tag-key", "Values": [TASK]}
     with translated("look at the groups"):
         pages = clients.autoscaling.get_paginator("describe_auto_scaling_groups")
-        for page in pages.paginate(Filters=[asked], MaxRecords=100):
+        for page in pages.paginate(Filters=_TAGGED, MaxRecords=100):
             yield from page["AutoScalingGroups"]
 
 
@@ -97,10 +99,9 @@ def unclaimed(clients: Clients) -> list[tuple[str, str]]:
 
 def _marked(clients: Clients) -> Iterator[tuple[str, str]]:
     yield from (("group", str(group["AutoScalingGroupName"])) for group in groups(clients))
-    tagged = [{"Name": "tag-key", "Values": [TASK]}]
     listed: tuple[tuple[str, str, str, dict[str, Any], str], ...] = (
-        ("launch template", "ec2", "describe_launch_templates", {"Filters": tagged}, "LaunchTemplates"),
-        ("security group", "ec2", "describe_security_groups", {"Filters": tagged}, "SecurityGroups"),
+        ("launch template", "ec2", "describe_launch_templates", {"Filters": _TAGGED}, "LaunchTemplates"),
+        ("security group", "ec2", "describe_security_groups", {"Filters": _TAGGED}, "SecurityGroups"),
         ("role", "iam", "list_roles", {}, "Roles"),
         ("instance profile", "iam", "list_instance_profiles", {}, "InstanceProfiles"),
     )
@@ -120,8 +121,7 @@ def shares_a_role(clients: Clients) -> bool:
     """Whether a task of the region has machines that share a role, or is still being made and may yet."""
     with translated("look for every launch template"):
         pages = clients.ec2.get_paginator("describe_launch_templates")
-        asked = [{"Name": "tag-key", "Values": [TASK]}]
-        made = [one for page in pages.paginate(Filters=asked) for one in page["LaunchTemplates"]]
+        made = [one for page in pages.paginate(Filters=_TAGGED) for one in page["LaunchTemplates"]]
     marked = any(as_dict(one["Tags"]).items() >= roles.MARK.items() for one in made)
     return marked or bool(set(tasks(clients)) - {one["LaunchTemplateName"] for one in made})
 
