@@ -19,7 +19,8 @@ from tests.cloudbox.cloud import Cloudbox
 from tests.cloudbox.network import GATEWAY
 from tests.conftest import Lofty, eventually
 
-INTERRUPTIONS = 100 if os.environ.get("LOFTY_CAMPAIGN") == "1" else 2
+INTERRUPTIONS = 100 if os.environ.get("LOFTY_CAMPAIGN") == "1" else 1
+"""One with a notice in `make test`: without one, a lease has to run out first, as in the browser's test."""
 SIDE_BY_SIDE = 4
 """Tasks at once in the whole campaign: what takes long is that a lease runs out."""
 LOST_SECONDS = 3.0
@@ -28,7 +29,7 @@ LOST_SECONDS = 3.0
 pytestmark = [
     pytest.mark.cloudbox,
     pytest.mark.campaign,
-    pytest.mark.timeout(400 if INTERRUPTIONS == 2 else 5 * 3600),
+    pytest.mark.timeout(400 if INTERRUPTIONS == 1 else 5 * 3600),
 ]
 
 WRITER = """
@@ -116,7 +117,7 @@ class Struck(NamedTuple):
 
 
 def test_no_line_is_lost_that_was_acknowledged(cloud: Cloudbox, person: Lofty, tmp_path: Path) -> None:
-    share = [INTERRUPTIONS] if INTERRUPTIONS == 2 else [INTERRUPTIONS // SIDE_BY_SIDE] * SIDE_BY_SIDE
+    share = [INTERRUPTIONS] if INTERRUPTIONS == 1 else [INTERRUPTIONS // SIDE_BY_SIDE] * SIDE_BY_SIDE
     outcomes: list[str | list[Struck]] = [""] * len(share)
 
     def one(number: int, count: int) -> None:
@@ -135,7 +136,7 @@ def test_no_line_is_lost_that_was_acknowledged(cloud: Cloudbox, person: Lofty, t
         for thread in threads:
             thread.join()
     assert [outcome for outcome in outcomes if isinstance(outcome, str)] == []
-    for notice in (True, False):
+    for notice in (True, False) if INTERRUPTIONS > 1 else (True,):
         struck = [one for outcome in outcomes for one in outcome if isinstance(one, Struck) and one.notice is notice]
         pauses, lost = sorted(one.taken_up for one in struck), max(one.lost for one in struck)
         half = pauses[len(pauses) // 2]
@@ -155,7 +156,7 @@ def campaign(cloud: Cloudbox, person: Lofty, witness: Witness, folder: Path, cou
     dice.shuffle(kinds)
     struck: list[Struck] = []
     for notice in kinds:
-        time.sleep(dice.uniform(0.5, 20.0 if count > 2 else 6.0))
+        time.sleep(dice.uniform(0.5, 20.0 if count > 1 else 6.0))
         struck.append(strike(cloud, witness, task, notice=notice))
     (folder / "enough.txt").write_text("")
     person.ok("push", folder.name, timeout=60)

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import watchfiles
 
 from lofty.errors import LoftyError, StoreError
 from lofty.store import files
@@ -73,6 +75,30 @@ def test_what_the_system_did_not_tell_is_found_by_looking(
         time.sleep(0.2)
         (here.root / "a.txt").write_text("1")
         eventually(lambda: sum(report.sent for report in told) == 1, 5)
+
+
+def test_what_is_saved_before_the_system_listens_is_found(
+    sides: tuple[files.Folder, files.Folder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, _ = sides
+    watch, looked = watchfiles.watch, threading.Event()
+
+    def late(*args: Any, **options: Any) -> Iterator[set[tuple[watchfiles.Change, str]]]:
+        assert looked.wait(10)
+        (here.root / "a.txt").write_text("1")
+        yield from watch(*args, **options)
+
+    monkeypatch.setattr(watchfiles, "watch", late)
+    sync = here.sync
+
+    def looking(*args: Any, **options: Any) -> files.Report:
+        report = sync(*args, **options)
+        looked.set()
+        return report
+
+    monkeypatch.setattr(here, "sync", looking)
+    with running(here) as told:
+        eventually(lambda: sum(report.sent for report in told) == 1, 10)
 
 
 def test_at_rest_it_asks_seldom(sides: tuple[files.Folder, files.Folder], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class Time:
 
 
 def asked(records: Records, size: int, time: Time) -> tuple[str, ...]:
-    return hosts(records, size, 2.0, sleep=time.sleep, now=lambda: time.now)
+    return hosts(records, Machine(id="0001.0", address="10.0.0.1"), size, 2.0, sleep=time.sleep, now=lambda: time.now)
 
 
 def test_all_are_there_and_nobody_waits(records: Records) -> None:

@@ -37,13 +37,16 @@ def address(*, alone: bool) -> str:
 
 def hosts(
     records: Records,
+    machine: Machine,
     size: int,
     pause: float,
     *,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
 ) -> tuple[str, ...]:
-    """The addresses of all ranks, as soon as they are known; `pause`: seconds between looks."""
+    """The addresses of all ranks, as soon as they are known; `machine` is this one, `pause` seconds between looks."""
+    if size == 1:
+        return (machine.address,)
     limit = now() + WAIT_SECONDS
     while True:
         newest: dict[int, Machine] = {machine.rank: machine for machine in records.machines()}

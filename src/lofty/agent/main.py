@@ -245,9 +245,12 @@ class Agent:
         places = await self._prepare()
         if self._mirror is not None:
             self._mirror.keep()
-        recipe.lay_out(places, self._spec, self._token, self._records.secret("tunnel") or "")
+        tunnel = self._records.secret("tunnel") if self._spec.tunnel else None
+        recipe.lay_out(places, self._spec, self._token, tunnel or "")
         self._report.facts()
-        self._hosts = await asyncio.to_thread(hosts, self._records, self._spec.parallelism, self._pace.log)
+        self._hosts = await asyncio.to_thread(
+            hosts, self._records, self._machine, self._spec.parallelism, self._pace.log
+        )
         for process in self._spec.processes:
             self._begin(self._run(process, places))
 

@@ -50,7 +50,7 @@ RETRY = 30.0
 TIDY = 3600.0
 """Seconds between looks for what no version needs any more."""
 
-NUDGE = object()
+NUDGE, WATCHING = object(), object()
 
 
 class Live:
@@ -71,7 +71,7 @@ class Live:
         self._folder, self._pace = folder, pace
         self._told, self._failed, self._busy, self._after = told, failed, busy, after
         self._events: SimpleQueue[object] = SimpleQueue()
-        self._stop = Event()
+        self._stop, self._watching = Event(), Event()
         self._root = os.path.realpath(folder.root)
         self._undone: tuple[object, ...] = ()
         self._credit, self._counted = float(BURST), time.monotonic()
@@ -93,6 +93,7 @@ class Live:
         now = time.monotonic()
         full_at, poll_at, active_until, publish_at = now, now, now + ACTIVE, now
         trouble, pause, tidy_at = "", 1.0, now + TIDY
+        unheard = True  # what was saved before the system began to tell of it
         while not self._stop.is_set():
             nudged = self._gather(dirty, min(full_at, poll_at, publish_at if dirty else full_at))
             now = time.monotonic()
@@ -100,7 +101,8 @@ class Live:
                 break
             if dirty or nudged or self._busy():
                 active_until = now + ACTIVE
-            full = now >= full_at
+            watching = self._watching.is_set()
+            full = now >= full_at or (unheard and watching)
             if dirty and now < publish_at and not full:
                 continue
             if not (dirty or full or nudged or now >= poll_at):
@@ -118,6 +120,7 @@ class Live:
             began, now = now, time.monotonic()
             dirty.clear()
             if full:
+                unheard = unheard and not watching
                 full_at = now + max(self._pace.full, (now - began) / SCAN_SHARE)
             if report is not None:
                 active_until = now + ACTIVE if report.changed else active_until
@@ -173,7 +176,7 @@ class Live:
             block = False
             if event is NUDGE:
                 nudged = True
-            else:
+            elif event is not WATCHING:
                 dirty.update(event)  # type: ignore[arg-type]
 
     def _watch(self) -> None:
@@ -190,7 +193,11 @@ class Live:
                 stop_event=self._stop,
                 raise_interrupt=False,
                 rust_timeout=1000,
+                yield_on_timeout=True,  # the first word, be there changes or none, says that it listens
             ):
+                if not self._watching.is_set():
+                    self._watching.set()
+                    self._events.put(WATCHING)
                 paths = {os.path.relpath(path, self._root) for _, path in changes}
                 if any(Rules.is_rule_file(os.path.basename(path)) for path in paths):
                     rules = self._folder.rules()
