@@ -75,7 +75,7 @@ def test_a_machine_is_lost_and_the_page_is_not(cloud: Cloudbox, person: Lofty, f
 
     # The cloud takes the machine, with a notice. Another one takes its place; nobody here does anything.
     kernel.start("import time\ntry:\n    time.sleep(600)\nfinally:\n    open('saved.txt', 'w').write('in time')")
-    cloud.machine(first.id).notice(20)  # two minutes, on the real service
+    cloud.machine(first.id).notice(30)  # 120 on the real service
     eventually(lambda: [one.id for one in cloud.machines() if one.state == "running"] not in ([], [first.id]), 60)
     eventually(lambda: workspace.answers(), 120)
     again = json.loads(person.ok("url", "work", "--json").out)
