@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from .agent.paths import write_private
+
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
     """A directory of this computer."""
@@ -29,10 +31,7 @@ class Bindings:
     def put(self, task_id: str, binding: Binding) -> None:
         """Bind, or bind anew."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{task_id}.json"
-        partial = path.with_suffix(".part")
-        partial.write_bytes(msgspec.json.encode(binding))
-        partial.replace(path)
+        write_private(self._folder / f"{task_id}.json", msgspec.json.encode(binding))
 
     def remove(self, task_id: str) -> None:
         """Forget; what is not there is no error."""

@@ -160,6 +160,8 @@ def test_a_list_says_what_a_look_says(account: Account, when: str, monkeypatch: 
             shown.show(word)
             if when == "ended":
                 task._scale(0, None)
+                # A machine on its way down has gone in between the list and the look, now and then.
+                eventually(lambda: {one.state for one in account.cloud.machines(task.handle.id)} == {"terminated"}, 20)
     (found,) = account.computer().tasks()
     listed, looked = found.record.seen, found.observe()
     assert listed is not None
