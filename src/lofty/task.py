@@ -187,6 +187,24 @@ class Task:
             forward.ensure(settings, self.handle, end, key, name=self.name, port=port, patience=patience)
         return self
 
+    def _connect_early(self, seen: Observation) -> bool:
+        """Have the way made while the machine still gets ready, as soon as that tells its host key; whether it was
+        tried. What is in the way is told by `connect`, when it counts."""
+        if not any(machine.host_key and machine.state in ALIVE for machine in seen.machines):
+            return False
+        from .reach import forward
+
+        with suppress(LoftyError):
+            end = self._driver.reach(self.handle, self.spec.port)
+            forward.begin(self._context.settings, self.handle, end, self._ssh_key, name=self.name, port=self.spec.port)
+        return True
+
+    def _disconnect(self) -> None:
+        if self._over_ssh:
+            from .reach import forward
+
+            forward.end(self._context.home, self.handle.id)
+
     def _await_tunnel(self, patience: float) -> None:
         """Until there is an address. Raises `TaskFailed` with the third party's reason, or when it takes too long."""
         clock, kind = self._context.clock, self.spec.tunnel
@@ -295,18 +313,22 @@ class Task:
         when a machine was asked for; None where none was, or it is this computer."""
         reporter, drought = _Reporter(progress, asked), watch.Drought(self._context.clock, FALLBACK_SECONDS)
         pace = min(self._pace, START_PACE)
+        connected = self.kind != "workspace" or not self._over_ssh
         for seen in watch.watch(self._driver, self.handle, self._context.clock, watch.is_up, pace):
             reporter.look(seen)
+            connected = connected or self._connect_early(seen)
             if self.spec.need.fallback and drought.lasts(seen):
                 self._scale(self.spec.parallelism, seen.deadline)
         failed = next((machine for machine in seen.machines if machine.error), None)
         if seen.state not in ALIVE and failed is not None and failed.exit_code is None:
+            self._disconnect()
             kind = getattr(errors, failed.error, TaskFailed)
             hint = (
                 f"lofty down {self.name}, then again with more" if kind is LimitReached else f"lofty logs {self.name}"
             )
             raise kind(failed.reason, hint=failed.hint or hint)
         if self.kind == "workspace" and seen.state != "running":
+            self._disconnect()
             raise TaskFailed(
                 f"'{self.name}' did not start: {seen.reason or seen.state}",
                 hint=f"lofty lab {self.spec.source}",
@@ -346,10 +368,7 @@ class Task:
     def stop(self) -> Task:
         """End the machine; the files, the token and the address stay."""
         watch.stop(self._driver, self.handle, self._context.clock, self._pace)
-        if self._over_ssh:
-            from .reach import forward
-
-            forward.end(self._context.home, self.handle.id)
+        self._disconnect()
         return self
 
     def extend(self, more: str | float) -> Task:

@@ -31,8 +31,10 @@ class Elsewhere(LocalDriver):
     def scale(self, handle: Handle, machines: int, deadline: float | None) -> Handle:
         records = Records(Store(handle.store))
         for rank in range(machines):
-            running = Status(id=f"0001.{rank}", rank=rank, state="running", started=time.time())
-            records.put_machine(running)
+            made = Status(id=f"0001.{rank}", rank=rank, state="running", started=time.time())
+            if (self._place / "slow").exists():  # the test says when it is ready
+                made.state, made.host_key = "starting", self._ends()[rank].host_key
+            records.put_machine(made)
         for machine in records.machines() if machines == 0 else []:
             machine.state = "stopped"
             records.put_machine(machine)
@@ -43,10 +45,13 @@ class Elsewhere(LocalDriver):
 
     def reach(self, handle: Handle, port: int, rank: int = 0) -> Endpoint:
         alive = any(machine.state in ALIVE for machine in self.observe(handle).machines)
-        try:
-            ends = msgspec.json.decode((self._place / "machine.json").read_bytes(), type=list[Endpoint])
-        except FileNotFoundError:
-            ends = []
+        ends = self._ends()
         if not alive or rank >= len(ends):
             raise Unavailable("there is no machine yet", hint="lofty ls", retry_after=1)
         return ends[rank]
+
+    def _ends(self) -> list[Endpoint]:
+        try:
+            return msgspec.json.decode((self._place / "machine.json").read_bytes(), type=list[Endpoint])
+        except FileNotFoundError:
+            return []

@@ -15,7 +15,10 @@ import pytest
 
 from lofty import Client, Task
 from lofty.errors import Unavailable
+from lofty.model.state import State
 from lofty.reach import forward
+from lofty.store.base import Store
+from lofty.store.records import Records
 
 from ..conftest import eventually
 from ..e2e.support import port_free, read_frame, send_frame, websocket
@@ -188,6 +191,29 @@ class Trap:
             return b""
         with connection:
             return connection.recv(4096)
+
+
+@pytest.mark.parametrize("becomes", ["running", "failed"])
+def test_the_way_is_made_while_the_machine_gets_ready(site: Site, becomes: State) -> None:
+    site.lab()
+    site.lofty.ok("stop", "project")
+    (site.home / "elsewhere" / "slow").touch()
+    command = site.lofty.popen("start", "project")
+    eventually(lambda: site.processes(RELAY) and forward._read(forward.folder_of(site.home, site.task)), 15)
+    eventually(lambda: forward._read(forward.folder_of(site.home, site.task)).up, 15)  # type: ignore[union-attr]
+    assert command.poll() is None
+    records = Records(Store(site.store.as_uri()))
+    (machine,) = records.machines()
+    machine.state, machine.reason = becomes, "it broke" if becomes == "failed" else ""
+    records.put_machine(machine)
+    _, said = command.communicate(timeout=15)
+    if becomes == "running":
+        assert command.returncode == 0
+        assert len(site.processes(RELAY)) == len(site.processes("ssh")) == 1
+    else:
+        assert command.returncode != 0
+        assert "it broke" in said
+        assert site.processes(RELAY) == site.processes("ssh") == []
 
 
 def test_two_commands_at_once_start_one_forward(site: Site) -> None:

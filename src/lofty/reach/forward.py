@@ -98,19 +98,13 @@ def ensure(
     """See to it that the forward from `port` of this computer to an endpoint of `how="ssh"` runs, and wait until the
     workspace answers through it. `key` is the text of the task's private key. Gives the port on this computer. Raises
     what keeps the workspace from answering."""
-    ssh.prepare(ssh.folder_of(settings.home, handle.id), end, key)
-    home, cache = (str(Path(path).absolute()) for path in (settings.home, settings.cache))
-    order = Order(name=name, handle=handle, port=port, end=end, home=home, cache=cache)
-    folder = folder_of(home, handle.id)
+    folder = folder_of(settings.home, handle.id)
     path = f"/{name}/api"  # where Jupyter tells its version to anybody
     began, limit = time.time(), time.monotonic() + patience
     status = _read(folder)
-    if not _lives(status):
-        _start(folder, order, settings)
-        seen = 0
-    else:
-        assert status is not None
-        seen = status.failed
+    seen = status.failed if status is not None and _lives(status) else 0
+    begin(settings, handle, end, key, name=name, port=port)
+    if status is not None and _lives(status):
         if status.up and answers(port, path):
             return port
         _wake(status)  # it may be in a pause; or the machine is another one, and that is not noticed yet
@@ -131,6 +125,15 @@ def ensure(
         raise status.problem.error()
     text = f"the machine is reached, but nothing answers at its port {end.port}"
     raise Unavailable(text, hint=f"lofty logs {name}", retry_after=2)
+
+
+def begin(settings: Settings, handle: Handle, end: Endpoint, key: str, *, name: str, port: int) -> None:
+    """As `ensure`, without waiting: so the way is there as soon as the workspace is."""
+    ssh.prepare(ssh.folder_of(settings.home, handle.id), end, key)
+    folder = folder_of(settings.home, handle.id)
+    if not _lives(_read(folder)):
+        home, cache = (str(Path(path).absolute()) for path in (settings.home, settings.cache))
+        _start(folder, Order(name=name, handle=handle, port=port, end=end, home=home, cache=cache), settings)
 
 
 def runs(home: str | Path, task_id: str) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ...errors import Unavailable
 from .session import Gone, translated
 
-MOMENT = 0.25
+MOMENT = 0.1
 """Seconds until the first other look at what was just made; a person waits for each of these."""
 
 
