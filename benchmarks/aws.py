@@ -11,11 +11,11 @@ from .measure import CACHE, Figure, Series, below, place, plain, seconds_to_answ
 TITLE = "A workspace on AWS"
 ABOUT = """\
 `lofty lab -d --spot` on an account of `tests/cloudbox`: an emulated AWS in one process, whose machines are containers
-that boot, with their disks in memory. Each round is a new machine with nothing on it but Debian. Cloud, machine, package index and lofty share the
-cores; a request takes a few milliseconds, where the real service takes 20 to 200. From the command to the first 200
-that Jupyter gives through the address on this computer, asked every 10 ms; *own* is that without the time from the
-request for a machine until it comes to user data, which is the cloud's. The stages are those of `--timings`; Jupyter's
-environment begins with the stage before its own, beside the files."""
+that boot, with their disks in memory. Each round is a new machine with nothing on it but Debian. Cloud, machine,
+package index and lofty share the cores; a request takes a few milliseconds, where the real service takes 20 to 200.
+From the command to the first 200 that Jupyter gives through the address on this computer, asked every 10 ms; *own* is
+that without the time from the request for a machine until it comes to user data, which is the cloud's. The stages are
+those of `--timings`; Jupyter's environment begins with the stage before its own, beside the files."""
 ROUNDS = 5
 OWN = 8.0
 
