@@ -176,6 +176,16 @@ def test_a_list_says_what_a_look_says(account: Account, when: str, monkeypatch: 
         assert [one.state for one in listed.machines] == ["lost"]
 
 
+def test_a_list_shows_a_new_deadline_before_the_machine_knows_of_it(account: Account) -> None:
+    task = account.lab()
+    _works(account, task)
+    task.extend(7 * 3600.0)
+    (found,) = account.computer().tasks()
+    assert found.record.seen is not None
+    assert found.record.seen.deadline == pytest.approx(time.time() + 7 * 3600, abs=60)
+    assert found.observe().deadline == pytest.approx(found.record.seen.deadline, abs=1)
+
+
 def test_machines_whose_record_is_gone_are_no_secret(
     account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,12 +288,13 @@ def test_what_no_record_leads_to_is_swept(account: Account) -> None:
     task.records.store.clear()
     client = account.computer()
     would, _ = client.sweep(dry_run=True)
-    kinds = ("group", "launch template", "security group", "instance profile", "role")
+    kinds = ("group", "launch template", "security group", "instance profile", "role", "store")
     assert len(would) == len(kinds)
     removed, _ = client.sweep()
     assert removed == would
     for kind, text in zip(kinds, removed, strict=True):
-        assert text.startswith(f"the {kind} lofty-one-")
+        assert text.startswith(f"the {kind} ")
+        assert "lofty-one-" in text
     assert {one.name for one in account.computer().tasks()} == {"kept"}
     assert not [one for one in account.cloud.leftovers() if "lofty-one-" in one]
     assert kept.observe().state == "starting"

@@ -13,7 +13,7 @@ from lofty.errors import Stale, StoreError
 from lofty.model.state import Machine
 from lofty.store.base import Entry, Store
 from lofty.store.records import Records
-from lofty.store.states import LEASE_SECONDS, Shown, told
+from lofty.store.states import LEASE_SECONDS, Shown, Told, show_deadline, told
 
 _numbers = itertools.count()
 WORD = Machine(
@@ -40,8 +40,12 @@ def own(account: str, task: str = "one") -> Store:
     return Store(f"{account}/states/{task}")
 
 
-def listed(account: str) -> dict[str, tuple[Machine, ...]]:
+def shown(account: str) -> dict[str, Told]:
     return told(Store(f"{account}/states").entries())
+
+
+def listed(account: str) -> dict[str, tuple[Machine, ...]]:
+    return {task_id: words.machines for task_id, words in shown(account).items()}
 
 
 def claimed(account: str, holder: str, now: float, task: str = "one", ranks: int = 1) -> Claim:
@@ -129,7 +133,7 @@ def test_the_tenth_word_is_newer_than_the_ninth(account: str) -> None:
     assert (machine.pid, len(names(account))) == (11, 1)
     both = [Entry(f"one/0/{name}", 0, 1.0, "") for name in ("0009.0.9.e30", "0009.0.2.e30", "0008.0.12.e30")]
     for order in itertools.permutations(both):
-        assert told([*order, Entry("one/0/0009.0.10.eyJwaWQiOjd9", 0, 1.0, "")])["one"][0].pid == 7
+        assert told([*order, Entry("one/0/0009.0.10.eyJwaWQiOjd9", 0, 1.0, "")])["one"].machines[0].pid == 7
 
 
 def test_the_next_machine_of_a_rank_is_the_one_that_is_told(account: str) -> None:
@@ -153,9 +157,9 @@ def test_the_lease_is_the_sign_of_life(account: str) -> None:
     made = claimed(account, "i-a", time.time())
     store = Store(f"{account}/states")
     aged = [entry._replace(modified=1000.0) for entry in store.entries()]
-    assert told(aged)["one"][0].heartbeat == 1000.0
+    assert told(aged)["one"].machines[0].heartbeat == 1000.0
     renewed = [entry._replace(modified=1040.0) if entry.key.endswith("/lease") else entry for entry in aged]
-    assert told(renewed)["one"][0].heartbeat == 1040.0
+    assert told(renewed)["one"].machines[0].heartbeat == 1040.0
     made.renew(time.time())
 
 
@@ -205,7 +209,7 @@ def test_a_name_that_is_no_word_is_passed_over(key: str) -> None:
 
 def test_a_machine_does_not_say_who_it_is(account: str) -> None:
     """Its place in the store does, where its role lets it write."""
-    (machine,) = told([Entry("one/3/0001.3.1.eyJpZCI6IjA5OTkuOSIsInJhbmsiOjl9", 0, 1.0, "")])["one"]
+    (machine,) = told([Entry("one/3/0001.3.1.eyJpZCI6IjA5OTkuOSIsInJhbmsiOjl9", 0, 1.0, "")])["one"].machines
     assert (machine.id, machine.rank) == ("0001.3", 3)
 
 
@@ -213,3 +217,15 @@ def test_a_reason_that_does_not_fit_is_left_out(account: str) -> None:
     Shown(own(account), 0).show(msgspec.structs.replace(WORD, reason="\x00ä" * 2000))
     ((machine,),) = listed(account).values()
     assert (machine.state, machine.reason) == ("failed", "")
+
+
+def test_the_deadline_that_was_set_last_is_told(account: str) -> None:
+    for at in (1764140000.4, 1764150000.0, 1764130000.0):  # it may come nearer too
+        show_deadline(own(account), at)
+        assert shown(account) == {"one": Told((), round(at))}
+    assert len(names(account)) == 1
+    Shown(own(account), 0).show(WORD)
+    assert shown(account)["one"].deadline == 1764130000.0
+    own(account).put("deadline/4.never", b"")
+    own(account).put("deadline/3.1764190000", b"")  # of one that was overtaken
+    assert shown(account)["one"].deadline == 1764190000.0

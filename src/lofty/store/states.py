@@ -3,6 +3,8 @@
 `states/ID/R/lease`, which its machine renews: when it was written last is the machine's last sign of life ·
 `states/ID/R/MACHINE.N.WORD`, an empty object whose name is what the machine says of itself, the N-th time.
 
+And for all ranks together `states/ID/deadline/N.SECONDS`, whose name is the deadline that a person set last.
+
 A thousand names come with one request, where reading what lies in a thousand objects would take a thousand.
 """
 
@@ -12,7 +14,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +32,7 @@ MOST = 700
 """Characters; a name may have 1,024 bytes. A reason that does not fit is left to the machine's own record."""
 _UNSAID = Machine(id="")
 _NAME = re.compile(r"(\d{4,}\.\d+)\.(\d+)\.([\w-]+)")
+_DEADLINE = re.compile(r"deadline/(\d+)\.(\d+)")
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -89,13 +92,34 @@ class Shown:
         self._keys = [key]
 
 
-def told(entries: Iterable[Entry]) -> dict[str, tuple[Machine, ...]]:
-    """The newest machine of every rank, by task, from a listing of `states`. What comes from machines is not trusted:
-    a name that is no word of one is passed over."""
+def show_deadline(store: Store, at: float) -> None:
+    """Replace what a task's own store of states shows as its deadline (epoch seconds): its machines ask for it now and
+    then only."""
+    old = [entry.key for entry in store.entries("deadline")]
+    numbers = [int(found[1]) for key in old if (found := _DEADLINE.fullmatch(key))]
+    store.put(f"deadline/{max(numbers, default=0) + 1}.{at:.0f}", b"")
+    store.delete(old)
+
+
+class Told(NamedTuple):
+    """What is shown of a task."""
+
+    machines: tuple[Machine, ...] = ()
+    """The newest of every rank."""
+    deadline: float | None = None
+    """Epoch seconds; None where no person set one."""
+
+
+def told(entries: Iterable[Entry]) -> dict[str, Told]:
+    """By task, from a listing of `states`. What comes from machines is not trusted: a name that is no word of one is
+    passed over."""
     newest: dict[tuple[str, int], tuple[tuple[int, int], Machine]] = {}
     heard: dict[tuple[str, int], float] = {}
+    deadlines: dict[str, tuple[int, float]] = {}
     for entry in entries:
         task_id, _, rest = entry.key.partition("/")
+        if limit := _DEADLINE.fullmatch(rest):
+            deadlines[task_id] = max((int(limit[1]), float(limit[2])), deadlines.get(task_id, (0, 0.0)))
         rank, _, name = rest.partition("/")
         if not rank.isdecimal():
             continue
@@ -107,12 +131,15 @@ def told(entries: Iterable[Entry]) -> dict[str, tuple[Machine, ...]]:
             age = (int(found[1].partition(".")[0]), int(found[2]))
             if place not in newest or newest[place][0] < age:
                 newest[place] = (age, machine)
-    tasks: dict[str, tuple[Machine, ...]] = {}
+    machines: dict[str, list[Machine]] = {task_id: [] for task_id in deadlines}
     for place in sorted(newest):
         machine = newest[place][1]
         machine.heartbeat = heard[place]
-        tasks[place[0]] = (*tasks.get(place[0], ()), machine)
-    return tasks
+        machines.setdefault(place[0], []).append(machine)
+    return {
+        task_id: Told(tuple(those), deadlines[task_id][1] if task_id in deadlines else None)
+        for task_id, those in machines.items()
+    }
 
 
 def _encoded(machine: Machine) -> str:

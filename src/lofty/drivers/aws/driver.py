@@ -212,6 +212,7 @@ class AwsDriver:
             if deadline is None:
                 raise CloudError("a machine of AWS needs a deadline", hint="--timeout 24h")
             records.put_deadline(deadline)
+            states.show_deadline(Store(Place.at(handle).states), deadline)
             spec = records.spec()
             if spec is not None and spec.need.fallback:
                 self._choose_market(clients, handle.id, records)

@@ -54,7 +54,8 @@ def records(clients: Clients, owner: str) -> Iterator[Record]:
         if tags.get(OWNER, owner) == owner:
             spec = record_in(tags) or _stored(clients, task_id)
             if spec is None or spec.owner == owner:
-                seen = observation(spec, told.get(task_id, ()), group, time.time())
+                words = told.get(task_id, states.Told())
+                seen = observation(spec, words.machines, group, time.time(), deadline=words.deadline)
                 yield Record(handle=handle(clients, task_id), spec=spec, seen=seen)
     for task_id, group in there.items():
         if as_dict(group["Tags"]).get(OWNER) == owner:
