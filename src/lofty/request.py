@@ -13,6 +13,7 @@ from .errors import Conflict, SpecError, UsageError, unknown_choice
 from .jupyter import job, workspace
 from .model import ids
 from .model.spec import TOOLS, TUNNELS, Kind, Need, Process, TaskSpec
+from .store.clouds import region_in
 
 
 def folder(path: str | os.PathLike[str]) -> Path:
@@ -203,6 +204,7 @@ def _container(url: str, on: str, *, in_place: bool) -> str:
     schemes = _CONTAINERS.get(on, ("s3", "gs", "az", "file"))
     if url.partition("://")[0] not in schemes or not url.partition("://")[2].strip("/"):
         raise SpecError(f"--container {url} is no place on {on}", hint=f"--container {schemes[0]}://BUCKET/DIRECTORY")
+    region_in(url)
     if in_place:
         raise SpecError("--container is for a copy, and this is the folder itself", hint="add --copy")
     return url.rstrip("/")

@@ -68,3 +68,20 @@ def test_a_bucket_that_is_not_there_leaves_nothing(account: Account) -> None:
     with pytest.raises(LoftyError):
         account.lab(container="s3://nobodys-bucket/x")
     assert account.leftovers() == []
+
+
+def test_a_bucket_in_another_region_is_named_with_it(account: Account) -> None:
+    account.cloud.account.s3.create_bucket("ada-far", "eu-west-1")
+    with pytest.raises(LoftyError, match="lies in region eu-west-1") as caught:
+        account.lab(container="s3://ada-far/x")
+    assert "?region=eu-west-1" in (caught.value.hint or "")
+    assert account.leftovers() == []
+    task = account.lab(container="s3://ada-far/x?region=eu-west-1")
+    s3 = account.cloud.client("s3", region_name="eu-west-1")
+    s3.put_object(Bucket="ada-far", Key="x/made", Body=b"there")
+    task.pull(account.work)
+    assert (account.work / "made").read_bytes() == b"there"
+    (role,) = (one for one in account.cloud.client("iam").list_roles()["Roles"] if task.handle.id in one["RoleName"])
+    key = account.cloud.account.keys.role(role["RoleName"], "i-1", 600)
+    own = {"aws_access_key_id": key.id, "aws_secret_access_key": key.secret, "aws_session_token": key.session}
+    account.cloud.client("s3", region_name="eu-west-1", **own).put_object(Bucket="ada-far", Key="x/more", Body=b"1")

@@ -175,7 +175,12 @@ class Api:
     def _decide(self, environ: dict[str, Any], signed: Signed, asked: Asked, *, contested: bool) -> Answer:
         rules = self._account.rules
         key = self._account.keys.check(signed, asked.service, signatures=rules.signatures, skew=rules.skew)
-        if signed.scope[2] != REGION and asked.service not in _EVERYWHERE and asked.name != "s3:ListBuckets":
+        bucket = self._account.s3.buckets.get(asked.bucket)
+        if bucket is not None:  # of any region, which the request has to be signed for
+            if signed.scope[2] != bucket.region_name:
+                text = f"the region '{signed.scope[2]}' is wrong; expecting '{bucket.region_name}'"
+                raise Refused("AuthorizationHeaderMalformed", f"The authorization header is malformed; {text}")
+        elif signed.scope[2] != REGION and asked.service not in _EVERYWHERE and asked.name != "s3:ListBuckets":
             raise Refused("OptInRequired", "You are not subscribed to this service.", 403)
         if not self._services.known(asked.service, asked.operation):
             raise Refused("NotImplemented", f"cloudbox does not know {asked.name}: add it with what AWS does", 501)

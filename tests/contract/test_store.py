@@ -568,7 +568,16 @@ def test_a_bucket_in_another_region(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_REGION", "us-west-2")
         with pytest.raises(StoreError) as caught:
             Store(server.url).put("a", b"1")
-    assert "AWS_REGION=eu-central-1" in one_line(caught.value)
+        assert "?region=eu-central-1" in one_line(caught.value)
+        assert Store(f"{server.url}?region=eu-central-1").get("a") == b"1"
+
+
+@pytest.mark.parametrize("end", ["?region=", "?region=x", "?version=3", "#part", "?region=eu-west-1#x"])
+def test_what_is_behind_a_question_mark_is_no_part_of_a_name(end: str) -> None:
+    with pytest.raises(SpecError, match="is not understood"):
+        Store(f"s3://bucket/prefix{end}")
+    with pytest.raises(SpecError, match="is not understood"):
+        Store("gs://bucket/prefix?region=eu-west-1")
 
 
 @pytest.mark.parametrize("kind", ["s3", "gcs", "moto", "azurite"], indirect=True)

@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said_at_its_place(asked: Asked, argument: str, value: 
         ({"output": "results"}, "Output is a part of workdir, and there is no workdir"),
         ({"workdir": "a", "exclude": ["[x"]}, "Exclude: '[x' cannot be read at '['"),
         ({"container": "No Bucket"}, "'No Bucket' is no bucket"),
-        ({"container_opts": {"region": "x"}}, "Container_opts is not supported"),
+        ({"container_opts": {"region": "x"}}, "Container_opts: 'x' is no region"),
     ],
 )
 def test_what_is_wrong_with_the_storage_is_said_there(asked: Asked, storage: dict[str, Any], says: str) -> None:

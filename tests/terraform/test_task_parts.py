@@ -172,6 +172,9 @@ def test_where_files_lie() -> None:
     assert url("") is None
     assert url("mine") == url("mine/") == "s3://mine/3z4xlzwq3u0vweb4/data"
     assert url("mine/a/b/") == "s3://mine/a/b/data"
+    assert url("mine/1% of?#") == "s3://mine/1%25%20of%3F%23/data"
+    far = storage.of(block(container="mine", container_opts={"region": "eu-west-1"}))
+    assert far.url("x") == "s3://mine/x/data?region=eu-west-1"
 
 
 @pytest.mark.parametrize("odd", ["out", "a/b", "a b ", "[x]*", "\\back", "ünï/c d/#e", "!n", "-/."])

@@ -20,7 +20,7 @@ from obstore.store import LocalStore, MemoryStore
 
 from ..errors import Damaged, Forbidden, SpecError, Stale
 from . import disk
-from .clouds import LARGE, SCHEMES, opened
+from .clouds import LARGE, SCHEMES, opened, region_in
 from .translate import NotModified, translated
 
 Data = bytes | bytearray | memoryview
@@ -42,7 +42,8 @@ class Entry(NamedTuple):
 
 class Store:
     """Keys and bytes under one prefix of `file:///DIR`, `memory://NAME/…`, `s3://BUCKET/…`, `gs://BUCKET/…` or
-    `az://CONTAINER/…`. May be used from several threads at once.
+    `az://CONTAINER/…`. A bucket in another region than the environment's is `s3://BUCKET/…?region=REGION`. May be used
+    from several threads at once.
 
     A *version* is an opaque text that stands for what a key held at one moment. Requests that fail for the store's
     reasons are tried again with growing pauses, for `patience` seconds.
@@ -60,7 +61,7 @@ class Store:
         self._prefix = parts.path.strip("/")
         self._made: Any = None
         self._made_large: Any = None
-        self._cloud: tuple[str, str, float] | None = None
+        self._cloud: tuple[str, str, float, str] | None = None
         self._patience = patience
         if parts.scheme == "file":
             self.root, self._prefix = Path(unquote(parts.path)), ""
@@ -68,7 +69,7 @@ class Store:
             self._made = _memories.setdefault(parts.netloc, MemoryStore())
         elif parts.scheme in SCHEMES:
             self._prefix = unquote(self._prefix)
-            self._cloud = (parts.scheme, parts.netloc, patience)
+            self._cloud = (parts.scheme, parts.netloc, patience, region_in(url))
             with translated(url, ""):
                 self._made = opened(*self._cloud)
         else:

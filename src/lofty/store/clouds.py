@@ -34,8 +34,20 @@ METADATA = "http://169.254.169.254"
 """Where a cloud's machines ask for credentials."""
 
 
-def opened(scheme: str, container: str, patience: float, *, large: bool = False) -> Any:
-    """obstore's store for a whole container. The one for `large` writes waits longer for an answer."""
+def region_in(url: str) -> str:
+    """The region that a store's address names; empty where it names none. Raises `SpecError` for any other word after
+    a question mark, which may have been meant as a part of a name."""
+    parts = urlsplit(url)
+    said = url.partition("?")[2] or parts.fragment
+    found = re.fullmatch(r"region=([a-z]{2}(?:-[a-z]+)+-\d+)", said)
+    if said and not (found and parts.scheme == "s3"):
+        raise SpecError(f"'{said}' in '{url}' is not understood", hint="s3://BUCKET/PREFIX?region=REGION")
+    return found[1] if found else ""
+
+
+def opened(scheme: str, container: str, patience: float, region: str = "", *, large: bool = False) -> Any:
+    """obstore's store for a whole container. The one for `large` writes waits longer for an answer. `region`: where an
+    S3 bucket lies, unless that is the environment's."""
     if not container:
         raise SpecError(f"'{scheme}://' names no {SCHEMES[scheme]}", hint=f"{scheme}://NAME/PREFIX")
     silence = min(SILENCE, max(0.5, patience / 4))
@@ -55,16 +67,18 @@ def opened(scheme: str, container: str, patience: float, *, large: bool = False)
         },
         "retry_timeout": timedelta(seconds=patience),
     }
-    return {"s3": _s3, "gs": _gcs, "az": _azure}[scheme](container, client, retry)
+    if scheme == "s3":
+        return _s3(container, client, retry, region)
+    return {"gs": _gcs, "az": _azure}[scheme](container, client, retry)
 
 
-def _s3(bucket: str, client: Any, retry: Any) -> Any:
+def _s3(bucket: str, client: Any, retry: Any, region: str) -> Any:
     from obstore.store import S3Store
 
     own = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")
     container = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
     more: dict[str, Any] = {}
-    region = _region_of(bucket) or _first("AWS_REGION", "AWS_DEFAULT_REGION")
+    region = region or _region_of(bucket) or _first("AWS_REGION", "AWS_DEFAULT_REGION")
     if not _first(*own, *container):
         if _has_profile() and find_spec("boto3") is not None:
             more["credential_provider"] = provider = _profile()

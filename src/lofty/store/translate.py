@@ -64,7 +64,7 @@ def _ours(error: Exception, url: str, key: str) -> Exception:
     if code in ("AuthorizationHeaderMalformed", "PermanentRedirect") or "incorrectly configured region" in text:
         region = _found(r"expecting '([\w-]+)'", text) or _found(r"<Region>([\w-]+)</Region>", text)
         which = f"in region {region}" if region else "in another region"
-        return StoreError(f"bucket '{container}' lies {which}", hint=f"export AWS_REGION={region or 'REGION'}")
+        return StoreError(f"bucket '{container}' lies {which}", hint=f"s3://{container}/…?region={region or 'REGION'}")
     if code in _FULL or "status code: 507" in text or "No space left" in text:
         return StoreError(f"{where}: {reason}", hint="free some space and run the command again")
     if code == "RequestTimeTooSkewed":

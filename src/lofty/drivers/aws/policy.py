@@ -30,7 +30,7 @@ def machine_policy(bucket: str, prefixes: Sequence[str], group: str, container: 
     place = f"arn:{partition}:s3:::{bucket}"
     files = _files(place, own)
     if container:
-        other, _, prefix = container.removeprefix("s3://").partition("/")
+        other, _, prefix = container.removeprefix("s3://").partition("?")[0].partition("/")
         files += _files(f"arn:{partition}:s3:::{other}", [f"{prefix}/*" if prefix else "*"])
     return _document([*files, {"Effect": "Allow", "Action": list(ENDING), "Resource": group}])
 

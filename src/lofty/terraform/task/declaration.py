@@ -94,7 +94,7 @@ STORAGE = Block(
             type=STRING,
             default="",
             replace=True,
-            description="A bucket of your own for the files, `BUCKET` or `BUCKET/DIRECTORY`, in the task's region. "
+            description="A bucket of your own for the files, `BUCKET` or `BUCKET/DIRECTORY`. "
             "They stay there when the task is destroyed.",
         ),
         Attribute(
@@ -102,7 +102,7 @@ STORAGE = Block(
             type=Map(STRING),
             optional=True,
             replace=True,
-            description="Not supported; leave it out.",
+            description="Of the container: its `region`, where that is another one than the task's.",
         ),
     ),
 )

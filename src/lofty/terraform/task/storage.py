@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from ...errors import LoftyError
 from ..diagnostics import Diagnostic
@@ -19,6 +20,7 @@ ALWAYS = ("/main.tf", "/terraform.tfstate*", "/.terraform*")
 """What is terraform's own in a directory, and never goes along."""
 PATH = ("storage",)
 _CONTAINER = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0]*)?")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 
 
 class Storage(NamedTuple):
@@ -32,12 +34,17 @@ class Storage(NamedTuple):
     """As rules of lofty's."""
     container: str = ""
     """A bucket of the person's own, or `BUCKET/DIRECTORY`."""
+    region: str = ""
+    """Where the bucket lies; empty for the task's region."""
 
     def url(self, own: str) -> str | None:
         """Where the files lie, below `data/` as the predecessor had them; None: in the task's own store. `own`: what a
         directory is called that was not named."""
         bucket, _, place = self.container.partition("/")
-        return f"s3://{bucket}/{place.strip('/') or own}/data" if bucket else None
+        if not bucket:
+            return None
+        region = f"?region={self.region}" if self.region else ""
+        return f"s3://{bucket}/{quote(place.strip('/') or own)}/data{region}"
 
     @property
     def bringing(self) -> Bringing | None:
@@ -62,6 +69,7 @@ def of(blocks: Any) -> Storage:
         posixpath.normpath(said["output"]) if said["output"] else "",
         rules(said["exclude"] or ()),
         said["container"] or "",
+        (said["container_opts"] or {}).get("region") or "",
     )
 
 
@@ -101,11 +109,19 @@ def _of_one(said: Mapping[str, Any]) -> Iterator[Diagnostic]:
     container, chosen = said["container"], said["container_opts"]
     if isinstance(container, str) and container and not _CONTAINER.fullmatch(container):
         yield Diagnostic(f"'{container}' is no bucket", 'Write "BUCKET" or "BUCKET/DIRECTORY".', PATH)
-    if chosen is not UNKNOWN and chosen:
+    if isinstance(chosen, Mapping):
+        yield from _options(chosen)
+
+
+def _options(chosen: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    region = chosen.get("region")
+    if isinstance(region, str) and region and not _REGION.fullmatch(region):
         yield Diagnostic(
-            "container_opts is not supported",
-            "Leave it out: the bucket has to be in the region of the task, and is reached by the role of its machines.",
-            PATH,
+            f"container_opts: '{region}' is no region", 'Write it as the cloud does, such as "us-west-1".', PATH
+        )
+    if others := sorted(set(chosen) - {"region"}):
+        yield Diagnostic(
+            f"container_opts: {', '.join(others)} has no effect", "A bucket has a region alone.", PATH, "warning"
         )
 
 
