@@ -2,14 +2,12 @@
 a computer asks which is attached to it.
 
 In `make test` an hour is played in a minute, with every pace sixty times as quick, by the agent itself, the relay's own
-look and `Task.attach`, against the emulated cloud. `make nightly` waits a real hour with a real machine.
+look and `Task.attach`, against the emulated cloud. `test_an_hour_at_rest` waits for a real one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 import threading
 import time
@@ -36,15 +34,11 @@ from lofty.store.files import live
 from lofty.store.records import Records
 from lofty.task import Task
 from tests.aws.account import Account
-from tests.aws.bill import DAY, kinds, price
-from tests.cloudbox.api import Call
-from tests.cloudbox.cloud import Cloudbox
-from tests.conftest import Lofty, eventually
+from tests.aws.bill import DAY, MOST, bill, told
+from tests.conftest import eventually
 
 QUICK = 60.0
 HOUR = 3600.0
-MOST = 0.02
-"""USD a day."""
 LOOK = ("task.json", "0/lease", "machines/0001.0", "deadline.json")
 """Read at each look at a task."""
 TIDYING = ("s3:GetObject files/versions", "s3:ListObjectsV2 files/", "s3:ListObjectsV2 files/garbage",
@@ -130,65 +124,22 @@ def test_an_hour_at_rest_played_in_a_minute(account: Account, tmp_path: Path, mo
     ended = threading.Event()
     threads = [threading.Thread(target=one, args=(ended,)) for one in others]
     first, last, seconds = asyncio.run(_lived(make, account, threads))
-    task._scale(0, None)
     ended.set()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
+    threads[1].join(30)  # it asks for the machine, which has to be there
+    task._scale(0, None)
+    threads[0].join(30)
+    assert not any(thread.is_alive() for thread in threads)
     calls = account.cloud.calls[first:last]
-    machine, attached = _told(calls, {key}, seconds * QUICK)
+    machine, attached = told(calls, {key}, seconds * QUICK)
     for counted, expected in ((machine, MACHINE), (attached, ATTACHED)):
         assert {kind for kind in counted if kind.startswith("s3:")} == set(expected)
         for kind, often in expected.items():
             # Waiting for answers is not sped up: on a busy computer a round takes longer than its pace says, so what
             # is billed below is the paces themselves.
             assert 0 < counted[kind] <= 1.1 * often + 24, kind
-    assert _bill(machine) + _bill(attached) <= MOST
-    assert _bill(Counter(MACHINE)) <= 0.0136
-    assert _bill(Counter(MACHINE)) + _bill(Counter(ATTACHED)) <= MOST
-
-
-def _told(calls: list[Call], own: set[str], seconds: float) -> tuple[Counter[str], Counter[str]]:
-    """How often in a day each thing is asked by the machine, whose keys are given, and by others; printed."""
-    sides = kinds(call for call in calls if call.key in own), kinds(call for call in calls if call.key not in own)
-    for who, counted in zip(("machine", "attached"), sides, strict=True):
-        for kind in counted:
-            counted[kind] = round(counted[kind] * DAY / seconds)
-        print(f"{who}: {_bill(counted):.4f} USD a day")
-        for kind, count in sorted(counted.items()):
-            print(f"  {count:6} {kind}")
-    return sides
-
-
-def _bill(counted: Counter[str]) -> float:
-    return sum(price(kind.partition(" ")[0]) * count for kind, count in counted.items())
-
-
-@pytest.mark.campaign
-@pytest.mark.cloudbox
-@pytest.mark.timeout(HOUR + 1200)
-@pytest.mark.skipif(os.environ.get("LOFTY_CAMPAIGN") != "1", reason="waits for an hour: make nightly")
-def test_an_hour_at_rest_on_a_machine(cloud: Cloudbox, person: Lofty, tmp_path: Path) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "data.txt").write_text("1\n")
-    person.environ["BROWSER"] = "true"
-    with person.popen("lab", folder, "--idle", "0", "--timeout", "3h") as terminal:
-        try:
-            eventually(lambda: "running" in [one["state"] for one in person.ok("ls", "--json").json()], 200)
-            time.sleep(live.ACTIVE + 60.0)  # until nothing counts as work any more
-            first, began = len(cloud.calls), time.monotonic()
-            time.sleep(HOUR)
-            calls, seconds = cloud.calls[first:], time.monotonic() - began
-        finally:
-            terminal.send_signal(signal.SIGINT)
-            terminal.communicate(timeout=60)
-    own = {call.key for call in calls if call.name == "s3:PutObject" and str(call.params["Key"]).endswith("/lease")}
-    machine, attached = _told(calls, own, seconds)
-    assert machine["s3:GetObject deadline.json"] > 1000
-    assert attached["s3:GetObject task.json"] > 1000
-    assert _bill(machine) + _bill(attached) <= MOST
-    person.ok("down", "work", "-y", timeout=120)
+    assert bill(machine) + bill(attached) <= MOST
+    assert bill(Counter(MACHINE)) <= 0.0136
+    assert bill(Counter(MACHINE)) + bill(Counter(ATTACHED)) <= MOST
 
 
 def _machine(

@@ -104,7 +104,7 @@ def test_what_cannot_be_looked_for_has_to_be_ended_first(
     assert (directory / ".terraform.lock.hcl").read_text() == LOCK
 
 
-def test_tasks_in_the_account_are_named_and_those_that_are_gone_forgotten(
+def test_tasks_in_the_account_are_taken_over_and_those_that_are_gone_forgotten(
     directory: Path,
     account: Account,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
@@ -116,8 +116,8 @@ def test_tasks_in_the_account_are_named_and_those_that_are_gone_forgotten(
     s3 = client.driver("aws")._clients.s3  # type: ignore[attr-defined]
     s3.create_bucket(Bucket=TASK)
     found = migrate.look(directory, client)
-    assert found.blocked
-    assert found.verdicts[0].text.startswith("its bucket in us-east are still there; end it with the old provider")
+    assert not found.blocked
+    assert found.verdicts[0].text.startswith("goes on (store; 0 running): lofty shows it from now on")
     s3.delete_bucket(Bucket=TASK)
     found = migrate.look(directory, client)
     assert not found.blocked

@@ -7,7 +7,7 @@ settings come in through the constructor. What is true for every driver is writt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -112,8 +112,24 @@ class Unclaimed(Protocol):
 class Heir(Protocol):
     """What a driver has besides, on whose cloud the predecessor may have left something."""
 
-    def inherited(self, region: str, names: Sequence[str]) -> Mapping[str, str]:
-        """Which of these tasks of the predecessor's are still there, with what there is of each, in words."""
+    def inherited(self, region: str, name: str, container: str) -> Inherited | None:
+        """A task of the predecessor's by its identifier; None where nothing is left of it. `container`: the URL of its
+        directory, where that lies in a place of the person's own, and stays."""
+
+
+class Inherited(Protocol):
+    """A task that the predecessor has made: nobody makes such ones any more."""
+
+    files: str
+    """The URL of them, an object each."""
+    resources: Sequence[Resource]
+    """What is left of it, in the order of creation."""
+
+    def observe(self) -> Observation:
+        """Its machines that are there, those that have reported an end, and what has happened."""
+
+    def logs(self) -> list[str]:
+        """What each of its machines has said."""
 
 
 DriverFactory = Callable[[Settings], Driver]

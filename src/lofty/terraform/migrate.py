@@ -1,7 +1,8 @@
 """From the provider that lofty succeeds to lofty: what a directory's lock and state hold of it, and what to do.
 
-Nothing in a cloud is touched. The old provider's machines run another agent and can be ended by it alone; a directory
-is moved over once none is left. Its state need not be changed: what lofty finds nothing of is planned anew.
+Nothing in a cloud is touched, and the state need not be changed. What the old provider's machines are doing goes on:
+lofty finds it by the identifier in the state, shows it and removes it (`task.inheritance`), where it knows the cloud;
+elsewhere the old provider has to end it first. What nothing is left of is planned anew.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any
 import msgspec
 
 from ..api import Client
-from ..errors import Conflict, LoftyError, NotFound
+from ..errors import AccessError, Conflict, LoftyError, NotFound
 from ..model.state import Handle
 from .install import SOURCES
-from .task import identity, inheritance
+from .task import identity, inheritance, results
 
 LOCK = ".terraform.lock.hcl"
 BACKUP = f"{LOCK}.before-lofty"
 SOURCE = SOURCES[0]
+_STORAGE = ("workdir", "output", "exclude", "container", "container_opts")
 _BLOCK = re.compile(rf'^provider "{re.escape(SOURCE.address)}" \{{\n.*?^\}}\n?', re.MULTILINE | re.DOTALL)
 
 
@@ -38,6 +40,13 @@ class Old(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     cloud: str
     region: str
+    storage: list[dict[str, Any]] = []
+    """The block, with all of its arguments."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """As a state of lofty's has them."""
+        return {"id": self.id, "cloud": self.cloud, "region": self.region, "storage": self.storage}
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +142,7 @@ def olds(state: Mapping[str, Any]) -> Iterator[Old]:
                 id=str(values.get("id") or ""),
                 cloud=str(values.get("cloud") or ""),
                 region=str(values.get("region") or "us-west"),
+                storage=[dict.fromkeys(_STORAGE) | block for block in values.get("storage") or []],
             )
 
 
@@ -150,10 +160,19 @@ def _judge(old: Old, client: Client) -> Verdict:
     found = identity.parsed(old.id)
     if found and any(task.name == found.task for task in client.tasks()):
         return Verdict(old=old, gone=True, text="is lofty's own already")
-    left = inheritance.left(client, old.cloud, old.region, old.id)
-    if left:
-        return Verdict(old=old, gone=False, text=f"{left}; {inheritance.END} {old.address}")
-    return Verdict(old=old, gone=True, text=f"nothing is left of it in {old.region}; lofty makes it anew when applied")
+    try:
+        left = inheritance.of(client, old.values)
+    except AccessError:
+        raise
+    except LoftyError as error:
+        return Verdict(old=old, gone=False, text=f"{error}; {error.hint} {old.address}")
+    if left is None:
+        text = f"nothing is left of it in {old.region}; lofty makes it anew when applied"
+        return Verdict(old=old, gone=True, text=text)
+    there = ", ".join(f"{one.kind}" for one in left.resources)
+    running = results.status(left.observe().machines).get("running", 0)
+    text = f"goes on ({there}; {running} running): lofty shows it from now on, and removes it with terraform destroy"
+    return Verdict(old=old, gone=True, text=text)
 
 
 def _terraform(directory: Path, *arguments: str) -> str:

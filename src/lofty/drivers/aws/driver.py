@@ -4,7 +4,7 @@ replaces a lost machine, and a scheduled action made before the first one ends t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,10 +151,10 @@ class AwsDriver:
             left += found.shared_role(self._clients)
         return left
 
-    def inherited(self, region: str, names: Sequence[str]) -> Mapping[str, str]:
-        """The predecessor named a task's group and its bucket by the task's identifier."""
-        clients = self._clients.at(region)
-        return {name: there for name in names if (there := predecessor.remains(clients, name))}
+    def inherited(self, region: str, name: str, container: str) -> predecessor.Remains | None:
+        """Whatever bears the task's identifier."""
+        found = predecessor.Remains(self._clients.at(region), name, container)
+        return found if found.resources else None
 
     def observe(self, handle: Handle) -> Observation:
         """What the agents say, corrected by what the group has."""

@@ -391,8 +391,8 @@ class Template:
 
     def delete(self) -> None:
         """Remove it; what is gone already is no error."""
-        with self._fresh.believed(), translated("remove the launch template"):
-            self._clients.ec2.delete_launch_template(LaunchTemplateName=self.name)
+        with self._fresh.believed():
+            delete_template(self._clients, self.name)
 
 
 class Group:
@@ -452,13 +452,24 @@ class Group:
 
     def delete(self) -> None:
         """Remove it; what is gone already is no error."""
-        try:
-            with translated("remove the group"):
-                self._clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=self.name, ForceDelete=True)
-        except Gone:
-            return
-        if describe_group(self._clients, self.name) is not None:
-            raise CloudError(f"the group {self.name} is being removed", retry_after=2)
+        delete_group(self._clients, self.name)
+
+
+def delete_template(clients: Clients, name: str) -> None:
+    """Raises `Gone` where there is none."""
+    with translated("remove the launch template"):
+        clients.ec2.delete_launch_template(LaunchTemplateName=name)
+
+
+def delete_group(clients: Clients, name: str) -> None:
+    """With its machines; what is gone already is no error. Raises `CloudError` while it is still going."""
+    try:
+        with translated("remove the group"):
+            clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
+    except Gone:
+        return
+    if describe_group(clients, name) is not None:
+        raise CloudError(f"the group {name} is being removed", retry_after=2)
 
 
 def _ceiling(task: TaskSpec) -> dict[str, str]:

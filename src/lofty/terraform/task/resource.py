@@ -4,7 +4,7 @@ adds: an identifier before anything is made, what happens when it is interrupted
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,7 @@ from .journal import Journal, key_of, place_of
 
 if TYPE_CHECKING:
     from ...api import Client
+    from ...store.files import Report
     from ...task import Task
 
 RECORD = "terraform"
@@ -159,7 +160,9 @@ class IterativeTask(Resource):
         client = self._clients.get()
         try:
             task = self._task(client, call, state)
-            if task is None or task.record.spec is None:
+            if task is None:
+                return self._read_inherited(client, call, state)
+            if task.record.spec is None:
                 return None
             found = results.of(task)
         except (AccessError, UsageError):
@@ -170,18 +173,19 @@ class IterativeTask(Resource):
         self._bring(call, task, state)
         return {**state, **found}
 
+    def _read_inherited(self, client: Client, call: Call, state: Values) -> Values | None:
+        old = inheritance.of(client, state)
+        if old is None:
+            return None
+        found = inheritance.shown(old)
+        _tell_brought(call, state, lambda: inheritance.brought(client, old, state, patience(call)))
+        return {**state, **found}
+
     def _bring(self, call: Call, task: Task, state: Values) -> None:
         place = storage.of(state["storage"])
         how = place.bringing
-        if how is None:
-            return
-        try:
-            report = task.pull(place.workdir, how=how, progress=patience(call))
-        except LoftyError as error:
-            call.warn(f"the outputs of {state['id']} were not brought: {error}", _try(error), ("storage",))
-            return
-        for line in report.told():
-            call.warn(f"{state['id']}: {line}", "", ("storage",))
+        if how is not None:
+            _tell_brought(call, state, lambda: task.pull(place.workdir, how=how, progress=patience(call)))
 
     def _task(self, client: Client, call: Call, state: Values) -> Task | None:
         """The task of a state; None where there is none any more."""
@@ -190,11 +194,8 @@ class IterativeTask(Resource):
         text = state["id"]
         found = identity.parsed(text)
         task = _named(client, found.task) if found else None
-        if task is None:
-            if left := inheritance.left(client, state["cloud"], state["region"], text):
-                raise NotFound(f"'{text}' is not lofty's, but the old provider's: {left}", hint="lofty tf migrate")
-            return None
-        remember(call, task)
+        if task is not None:
+            remember(call, task)
         return task
 
     def update(self, call: Call, prior: Values, planned: Values) -> Values:
@@ -212,6 +213,7 @@ class IterativeTask(Resource):
         client = self._clients.get()
         task = self._task(client, call, state)
         if task is None:
+            self._delete_inherited(client, call, state)
             return
         place = storage.of(state["storage"])
         how = place.bringing
@@ -232,6 +234,24 @@ class IterativeTask(Resource):
             ) from error
         self._forget(state["id"])
 
+    def _delete_inherited(self, client: Client, call: Call, state: Values) -> None:
+        old = inheritance.of(client, state)
+        if old is None:
+            return
+        try:
+            report = inheritance.brought(client, old, state, patience(call))
+        except AccessError:
+            raise
+        except LoftyError as error:
+            raise LoftyError(
+                f"the outputs of {state['id']} were not brought: {error}",
+                hint='terraform destroy again, once that is mended. To lose the outputs: set output = "" first. '
+                "Nothing was removed",
+            ) from error
+        for line in report.told() if report else ():
+            call.warn(f"{state['id']}: {line}")
+        inheritance.remove(client, old)
+
     def import_(self, call: Call, id: str) -> Values:  # noqa: A002
         """By identifier, or by the name that `lofty ls` shows. All arguments come back with it."""
         client = self._clients.get()
@@ -248,6 +268,17 @@ class IterativeTask(Resource):
         asked: dict[str, Any] = msgspec.json.decode(raw)
         text = found.text if found else _identifier_of(task, asked)
         return {**asked, "id": text, **results.NOTHING, "timeouts": None}
+
+
+def _tell_brought(call: Call, state: Values, bring: Callable[[], Report | None]) -> None:
+    """What came back, or why it did not: no reason not to show how a task stands."""
+    try:
+        report = bring()
+    except LoftyError as error:
+        call.warn(f"the outputs of {state['id']} were not brought: {error}", _try(error), ("storage",))
+        return
+    for line in report.told() if report else ():
+        call.warn(f"{state['id']}: {line}", "", ("storage",))
 
 
 def _identifier_of(task: Task, asked: Values) -> str:

@@ -77,7 +77,7 @@ def logs(lines: Iterable[LogLine], machines: Sequence[str]) -> list[str]:
     for (machine, stream), (at, text) in begun.items():
         if text:
             texts[machine].append(_line(stream, at, text))
-    return [_bounded("".join(text)) for text in texts.values()]
+    return [bounded("".join(text)) for text in texts.values()]
 
 
 def _line(stream: str, at: float, text: str) -> str:
@@ -88,7 +88,8 @@ def _clock(seconds: float, between: str) -> str:
     return time.strftime(f"%Y-%m-%d{between}%H:%M:%S", time.gmtime(seconds))
 
 
-def _bounded(text: str) -> str:
+def bounded(text: str) -> str:
+    """What of a log goes into the state."""
     if len(text) <= FIRST + LAST:
         return text
     head, tail = text[:FIRST].rpartition("\n")[0], text[-LAST:].partition("\n")[2]

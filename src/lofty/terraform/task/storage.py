@@ -37,14 +37,14 @@ class Storage(NamedTuple):
     region: str = ""
     """Where the bucket lies; empty for the task's region."""
 
-    def url(self, own: str) -> str | None:
+    def url(self, own: str, part: str = "/data") -> str | None:
         """Where the files lie, below `data/` as the predecessor had them; None: in the task's own store. `own`: what a
-        directory is called that was not named."""
+        directory is called that was not named; `part`: what of it is meant."""
         bucket, _, place = self.container.partition("/")
         if not bucket:
             return None
         region = f"?region={self.region}" if self.region else ""
-        return f"s3://{bucket}/{quote(place.strip('/') or own)}/data{region}"
+        return f"s3://{bucket}/{quote(place.strip('/') or own)}{part}{region}"
 
     @property
     def bringing(self) -> Bringing | None:
