@@ -19,6 +19,8 @@ from ..base import Resource
 from .resources import SecurityGroup, delete_group, delete_template, describe_group
 from .session import Clients, Gone, translated
 
+STATUS, LOG = "status-", "task-"
+"""How the names of reports begin."""
 ACTIVITIES = 20
 """Events shown, of a group that may have tried for days."""
 
@@ -48,7 +50,7 @@ class Remains:
         there = [str(one["InstanceId"]) for one in group["Instances"]] if group else []
         addresses = self._addresses(there)
         machines = [Machine(id=one, state="running", public_address=addresses.get(one, "")) for one in there]
-        for key, text in self._reports("status-"):
+        for key, text in self._reports(STATUS):
             machines.append(Machine(id=key, state="succeeded" if _is_success(text) else "failed"))
         return Observation(
             state="running" if there else "stopped", machines=tuple(machines), events=tuple(self._events(group))
@@ -56,7 +58,7 @@ class Remains:
 
     def logs(self) -> list[str]:
         """One text for each machine that has sent one."""
-        return [text for _, text in self._reports("task-")]
+        return [text for _, text in self._reports(LOG)]
 
     def _addresses(self, machines: Sequence[str]) -> dict[str, str]:
         if not machines:
@@ -84,6 +86,8 @@ class Remains:
             return []
         store, found = Store(self._reports_url), []
         for entry in store.entries():
+            if not entry.key.startswith((STATUS, LOG)):
+                continue  # the whole journal of a machine, where somebody asked for it
             with suppress(KeyError):  # its machines replace them all the time
                 found.append((entry.key, store.get(entry.key).decode(errors="replace")))
         return found
