@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ...errors import AccessError, CapacityError, CloudError, LoftyError, Unavailable, Unsupported
+from ...errors import CapacityError, CloudError, LoftyError, Unavailable, Unsupported
 from ...model.spec import Need, TaskSpec
 from ...model.state import (
     ALIVE,
@@ -45,6 +45,7 @@ from .resources import (
     TaskStore,
     Template,
     describe_group,
+    public_addresses,
     set_market,
 )
 from .seen import instances, observation, size
@@ -181,12 +182,7 @@ class AwsDriver:
     def _add_addresses(self, clients: Clients, machines: Sequence[Machine]) -> None:
         """Asked once for each machine; where it may not be asked, there is none to be seen."""
         new = [one.holder for one in machines if one.holder not in self._addresses]
-        if new:
-            with suppress(Gone, AccessError), translated("look at the machines"):
-                for entry in clients.ec2.describe_instances(InstanceIds=new)["Reservations"]:
-                    for one in entry["Instances"]:
-                        if address := one.get("PublicIpAddress"):
-                            self._addresses[one["InstanceId"]] = address
+        self._addresses |= public_addresses(clients, new)
         for machine in machines:
             machine.public_address = self._addresses.get(machine.holder, "")
 

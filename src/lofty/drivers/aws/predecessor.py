@@ -12,11 +12,11 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from ...errors import AccessError, Forbidden, LoftyError
+from ...errors import Forbidden, LoftyError
 from ...model.state import Event, Machine, Observation
 from ...store.base import Store
 from ..base import Resource
-from .resources import SecurityGroup, delete_group, delete_template, describe_group
+from .resources import SecurityGroup, delete_group, delete_template, describe_group, has_template, public_addresses
 from .session import Clients, Gone, translated
 
 STATUS, LOG = "status-", "task-"
@@ -48,7 +48,7 @@ class Remains:
         """The group's machines, which count as running, and those that have reported an end."""
         group = describe_group(self._clients, self.name)
         there = [str(one["InstanceId"]) for one in group["Instances"]] if group else []
-        addresses = self._addresses(there)
+        addresses = public_addresses(self._clients, there)
         machines = [Machine(id=one, state="running", public_address=addresses.get(one, "")) for one in there]
         for key, text in self._reports(STATUS):
             machines.append(Machine(id=key, state="succeeded" if _is_success(text) else "failed"))
@@ -59,15 +59,6 @@ class Remains:
     def logs(self) -> list[str]:
         """One text for each machine that has sent one."""
         return [text for _, text in self._reports(LOG)]
-
-    def _addresses(self, machines: Sequence[str]) -> dict[str, str]:
-        if not machines:
-            return {}
-        with suppress(Gone, AccessError), translated("look at the machines"):
-            found = self._clients.ec2.describe_instances(InstanceIds=list(machines))["Reservations"]
-            every = [one for entry in found for one in entry["Instances"]]
-            return {one["InstanceId"]: one["PublicIpAddress"] for one in every if one.get("PublicIpAddress")}
-        return {}
 
     def _events(self, group: dict[str, Any] | None) -> Iterator[Event]:
         if group is None:
@@ -132,10 +123,7 @@ class _Template(_Kept):
     kind = "launch template"
 
     def read(self) -> bool:
-        with suppress(Gone), translated("look at the launch template"):
-            found = self._clients.ec2.describe_launch_templates(LaunchTemplateNames=[self.name])
-            return bool(found["LaunchTemplates"])
-        return False
+        return has_template(self._clients, self.name)
 
     def delete(self) -> None:
         with suppress(Gone):

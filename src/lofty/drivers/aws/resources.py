@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...boot.bundle import Arch, bundle
-from ...errors import CloudError, Conflict, Forbidden, Stale, Unavailable
+from ...errors import AccessError, CloudError, Conflict, Forbidden, Stale, Unavailable
 from ...model.spec import TaskSpec
 from ...model.state import Handle
 from ...store.base import Store
@@ -320,12 +320,7 @@ class Template:
 
     def read(self) -> bool:
         """Whether it exists."""
-        try:
-            with translated("look at the launch template"):
-                found = self._clients.ec2.describe_launch_templates(LaunchTemplateNames=[self.name])
-        except Gone:
-            return False
-        return bool(found["LaunchTemplates"])
+        return has_template(self._clients, self.name)
 
     def create(self) -> None:
         """Make it, or find it made."""
@@ -455,6 +450,13 @@ class Group:
         delete_group(self._clients, self.name)
 
 
+def has_template(clients: Clients, name: str) -> bool:
+    """Whether there is a launch template of that name."""
+    with suppress(Gone), translated("look at the launch template"):
+        return bool(clients.ec2.describe_launch_templates(LaunchTemplateNames=[name])["LaunchTemplates"])
+    return False
+
+
 def delete_template(clients: Clients, name: str) -> None:
     """Raises `Gone` where there is none."""
     with translated("remove the launch template"):
@@ -481,6 +483,16 @@ def describe_group(clients: Clients, name: str) -> dict[str, Any] | None:
     with translated("look at the group"):
         found = clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
     return found[0] if found else None
+
+
+def public_addresses(clients: Clients, instances: Sequence[str]) -> dict[str, str]:
+    """Of those that have one; none where it may not be asked."""
+    if instances:
+        with suppress(Gone, AccessError), translated("look at the machines"):
+            found = clients.ec2.describe_instances(InstanceIds=list(instances))["Reservations"]
+            every = [one for entry in found for one in entry["Instances"]]
+            return {one["InstanceId"]: one["PublicIpAddress"] for one in every if one.get("PublicIpAddress")}
+    return {}
 
 
 def set_market(clients: Clients, group: dict[str, Any], *, on_demand: bool) -> bool:
