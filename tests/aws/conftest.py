@@ -41,8 +41,12 @@ def cloud(_machines: Cloudbox) -> Iterator[Cloudbox]:
     _machines.reset()
     with _machines.inside():
         yield _machines
-    left = [one for one in _machines.leftovers() if not one.startswith("bucket lofty-") and "/agents/" not in one]
-    assert left == []
+    assert left(_machines) == []
+
+
+def left(cloud: Cloudbox) -> list[str]:
+    """What there is in the account but its bucket and the agents in it."""
+    return [one for one in cloud.leftovers() if not one.startswith("bucket lofty-") and "/agents/" not in one]
 
 
 @pytest.fixture

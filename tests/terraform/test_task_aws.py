@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
-from tests.aws.conftest import _machines, cloud  # noqa: F401 (fixtures)
+from lofty.drivers.aws.policy import trust_policy
+from tests.aws.conftest import _machines, cloud, left  # noqa: F401 (fixtures)
 from tests.cloudbox.cloud import Cloudbox
 from tests.cloudbox.conftest import machines_here  # noqa: F401 (the fixture)
-from tests.conftest import Lofty, eventually
+from tests.conftest import ROOT, Lofty, eventually
 
 from .test_task import Tasks, lofty_names, terraform  # noqa: F401 (the fixture)
 
@@ -80,3 +84,34 @@ def test_what_a_cloud_does_not_have_is_said_at_plan(aws: Tasks) -> None:
     said = told("spot = 0.0001")
     assert "costs" in said
     assert "spot = 0." in said
+
+
+def test_a_permission_set_is_what_the_machine_is_and_stays(aws: Tasks, cloud: Cloudbox, lofty: Lofty) -> None:  # noqa: F811
+    iam, ec2 = cloud.client("iam"), cloud.client("ec2")
+    account = cloud.client("sts").get_caller_identity()["Account"]
+    (policy,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "aws.md").read_text().partition("## Roles")[2], re.S)[
+        :1
+    ]
+    iam.create_role(RoleName="science", AssumeRolePolicyDocument=json.dumps(trust_policy()))
+    iam.put_role_policy(RoleName="science", PolicyName="lofty", PolicyDocument=policy.replace("ACCOUNT", account))
+    profile = iam.create_instance_profile(InstanceProfileName="science")["InstanceProfile"]["Arn"]
+    iam.add_role_to_instance_profile(InstanceProfileName="science", RoleName="science")
+    prepared = len(cloud.calls)
+
+    aws.write(aws.task("one", SCRIPT, 'region = "us-east"', f'permission_set = "{profile}"', cloud="aws"))
+    aws.apply()
+    aws.until("one", lambda one: one["status"] == {"running": 1} and one["logs"] and one["logs"][0], 200)
+    (machine,) = cloud.machines()
+    (found,) = ec2.describe_instances(InstanceIds=[machine.id])["Reservations"][0]["Instances"]
+    assert found["IamInstanceProfile"]["Arn"] == profile
+    assert aws.changes()["iterative_task.one"]["actions"] == ["no-op"]
+    aws.ok("destroy", "-auto-approve", timeout=200)
+    assert {one.name for one in cloud.calls[prepared:] if one.service == "iam"} == {"iam:GetInstanceProfile"}
+    assert lofty_names(lofty) == []
+    assert sorted(left(cloud)) == ["instance profile science", "role science"]
+    (role,) = iam.get_instance_profile(InstanceProfileName="science")["InstanceProfile"]["Roles"]
+    assert role["RoleName"] == "science"
+    iam.remove_role_from_instance_profile(InstanceProfileName="science", RoleName="science")
+    iam.delete_instance_profile(InstanceProfileName="science")
+    iam.delete_role_policy(RoleName="science", PolicyName="lofty")
+    iam.delete_role(RoleName="science")

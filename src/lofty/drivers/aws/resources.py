@@ -231,13 +231,16 @@ class SecurityGroup:
 
     def id(self) -> str | None:
         """As EC2 numbers it; None where there is none."""
-        with translated("look at the security group"):
-            found = self._clients.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])
-        return next((one["GroupId"] for one in found["SecurityGroups"]), self._made)
+        return next((one["GroupId"] for one in self._look()), self._made)
 
     def read(self) -> bool:
-        """Whether it exists."""
-        return self.id() is not None
+        """Whether it exists, with the rule that it is made with: whoever made it may have died before that."""
+        return any(self._shut or _knows_itself(one) for one in self._look())
+
+    def _look(self) -> list[dict[str, Any]]:
+        with translated("look at the security group"):
+            found = self._clients.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])
+        return list(found["SecurityGroups"])
 
     def create(self) -> None:
         """Make it, or find it made."""
@@ -262,9 +265,7 @@ class SecurityGroup:
 
     def let_in(self, address: str) -> None:
         """Port 22 for this address, and for no other any more."""
-        with translated("look at the security group"):
-            found = self._clients.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])
-        for group in found["SecurityGroups"]:
+        for group in self._look():
             open_now = {
                 one["CidrIp"]
                 for rule in group["IpPermissions"]
@@ -289,6 +290,12 @@ class SecurityGroup:
             if made is None:
                 raise Gone(f"there is no security group {self.name}")
             self._clients.ec2.delete_security_group(GroupId=made)
+
+
+def _knows_itself(group: dict[str, Any]) -> bool:
+    return any(
+        pair.get("GroupId") == group["GroupId"] for rule in group["IpPermissions"] for pair in rule["UserIdGroupPairs"]
+    )
 
 
 def _ssh(cidr: str) -> dict[str, Any]:
