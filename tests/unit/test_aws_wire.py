@@ -3,6 +3,7 @@ that they become."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -205,6 +206,19 @@ def test_a_server_that_never_answers(wire: tuple[Server, Clients], monkeypatch: 
     finally:
         server.silent.set()
     assert caught.value.retry_after == trouble.BROKEN_AFTER
+
+
+def test_who_is_not_online_is_told_at_once_and_later_breaks_are_tried_again() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        clients = Clients({**ENVIRON, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{nobody.getsockname()[1]}"})
+        with pytest.raises(Unavailable) as first:
+            _ = clients.account
+        with pytest.raises(Unavailable) as later, translated("look"):
+            clients.ec2.describe_instances()
+    assert first.value.retry_after is None
+    assert "online" in (first.value.hint or "")
+    assert later.value.retry_after == trouble.BROKEN_AFTER
 
 
 def test_many_threads_share_one_client() -> None:

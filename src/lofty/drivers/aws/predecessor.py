@@ -39,7 +39,7 @@ class Remains:
     def _possible(self) -> Iterator[Resource]:
         if self._own:
             yield _Bucket(self._clients, self.name)
-        yield SecurityGroup(self._clients, self.name, {})
+        yield SecurityGroup(self._clients, self.name, {}, shut=True)  # it has rules of another kind
         yield _KeyPair(self._clients, self.name)
         yield _Template(self._clients, self.name)
         yield _Group(self._clients, self.name)

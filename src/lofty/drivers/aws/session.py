@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...errors import MissingExtra, SpecError, unknown_choice
-from .trouble import Exists, Gone, code_of, meaning_of_activity, translated
+from ...errors import MissingExtra, SpecError, Unavailable, unknown_choice
+from .trouble import Exists, Gone, code_of, meaning_of_activity, never_reached, translated
 
 __all__ = ["Clients", "Exists", "Gone", "code_of", "meaning_of_activity", "translated"]
 
@@ -126,8 +126,13 @@ class Clients:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        with translated("ask AWS who we are"):
-            return dict(self.sts.get_caller_identity())
+        try:
+            with translated("ask AWS who we are"):
+                return dict(self.sts.get_caller_identity())
+        except Unavailable as error:
+            if never_reached(error):  # the first question of all: who is not online need not wait for another try
+                raise Unavailable(str(error), hint=error.hint) from error
+            raise
 
     @cached_property
     def _known_regions(self) -> list[str]:

@@ -127,6 +127,13 @@ def code_of(error: BaseException | None) -> str:
     return ""
 
 
+def never_reached(error: BaseException) -> bool:
+    """Whether a translated error says that there was no connection at all."""
+    from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+
+    return isinstance(error.__cause__, EndpointConnectionError | ConnectTimeoutError)
+
+
 def family_of(code: str, message: str = "", status: int = 0) -> str:
     """Which kind of trouble a code is; empty for one that is nobody's but the request's."""
     if code in ("ValidationError", "ValidationException", "AlreadyExists", "InvalidParameterValue"):
