@@ -240,14 +240,6 @@ def test_keys_come_from_the_environment_given_and_go_before_a_profile(tmp_path: 
     assert both._session.get_credentials().access_key == "OWN"
 
 
-def test_no_answer_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(Unavailable) as caught:
-        _ = Clients({**ENVIRON, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}).account
-    assert caught.value.retry_after == 2.0
-
-
 # --- regions and clients ------------------------------------------------------------------------------------------
 
 

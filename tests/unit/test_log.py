@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lofty.agent import log
@@ -48,6 +48,7 @@ PIECES = st.lists(
 
 
 @given(PIECES, st.lists(st.sampled_from(["flush", "settle", ""]), min_size=20, max_size=20))
+@example([b"\xed\xa0"], ["flush"])
 def test_any_bytes_in_any_pieces_come_back(pieces: list[bytes], between: list[str]) -> None:
     store = memory()
     one = Log(store, "0001.0")
@@ -62,7 +63,7 @@ def test_any_bytes_in_any_pieces_come_back(pieces: list[bytes], between: list[st
     seen = text(read(store))
     assert whole.startswith(seen)
     assert set(whole[len(seen) :]) <= {"\ufffd"}
-    assert len(whole) - len(seen) <= 1
+    assert len(whole) - len(seen) <= 3  # one for each byte of the longest that is not whole yet
 
 
 @given(PIECES, PIECES)
