@@ -22,11 +22,19 @@ WORKSPACE = """
 terraform {
   required_providers { lofty = { source = "lofty/lofty" } }
 }
+data "lofty_offers" "there" {
+  on      = "aws"
+  machine = "m"
+  spot    = true
+}
 resource "lofty_workspace" "lab" {
   path    = "work"
   on      = "aws"
   machine = "m"
   spot    = true
+}
+output "offer" {
+  value = data.lofty_offers.there.offers[0]
 }
 output "url" {
   value     = lofty_workspace.lab.url
@@ -50,7 +58,7 @@ def test_a_workspace_from_apply_to_destroy(aws: Tasks, cloud: Cloudbox, lofty: L
     assert "token=" not in told.out + told.err
     state = aws.state()["lofty_workspace.lab"]
     assert (state["state"], state["url"]) == ("running", aws.outputs()["url"])
-    assert 0 < state["price_per_hour"] < 1
+    assert 0 < aws.outputs()["offer"]["price_per_hour"] == state["price_per_hour"] < 1
     (machine,) = cloud.machines()
     assert machine.market == "spot"
 

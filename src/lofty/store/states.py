@@ -32,7 +32,7 @@ MOST = 700
 """Characters; a name may have 1,024 bytes. A reason that does not fit is left to the machine's own record."""
 _UNSAID = Machine(id="")
 _NAME = re.compile(r"(\d{4,}\.\d+)\.(\d+)\.([\w-]+)")
-_DEADLINE = re.compile(r"deadline/(\d+)\.(\d+)")
+_DEADLINE = re.compile(r"deadline/(\d{1,15})\.(\d{1,12})")
 
 
 class Lease(msgspec.Struct, frozen=True):

@@ -23,11 +23,11 @@ from ..errors import AccessError, Conflict, LoftyError, NotFound
 from ..model.state import Handle
 from .install import SOURCES
 from .task import identity, inheritance, results
+from .task.declaration import STORAGE
 
 LOCK = ".terraform.lock.hcl"
 BACKUP = f"{LOCK}.before-lofty"
 SOURCE = SOURCES[0]
-_STORAGE = ("workdir", "output", "exclude", "container", "container_opts")
 _BLOCK = re.compile(rf'^provider "{re.escape(SOURCE.address)}" \{{\n.*?^\}}\n?', re.MULTILINE | re.DOTALL)
 
 
@@ -142,7 +142,10 @@ def olds(state: Mapping[str, Any]) -> Iterator[Old]:
                 id=str(values.get("id") or ""),
                 cloud=str(values.get("cloud") or ""),
                 region=str(values.get("region") or "us-west"),
-                storage=[dict.fromkeys(_STORAGE) | block for block in values.get("storage") or []],
+                storage=[
+                    dict.fromkeys(one.name for one in STORAGE.attributes) | block
+                    for block in values.get("storage") or []
+                ],
             )
 
 
@@ -169,7 +172,7 @@ def _judge(old: Old, client: Client) -> Verdict:
     if left is None:
         text = f"nothing is left of it in {old.region}; lofty makes it anew when applied"
         return Verdict(old=old, gone=True, text=text)
-    there = ", ".join(f"{one.kind}" for one in left.resources)
+    there = ", ".join(one.kind for one in left.resources)
     running = results.status(left.observe().machines).get("running", 0)
     text = f"goes on ({there}; {running} running): lofty shows it from now on, and removes it with terraform destroy"
     return Verdict(old=old, gone=True, text=text)
