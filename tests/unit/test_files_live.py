@@ -16,7 +16,7 @@ import watchfiles
 from lofty.errors import LoftyError, StoreError
 from lofty.store import files
 from lofty.store.base import Store
-from lofty.store.files import live
+from lofty.store.files import live, read
 from lofty.store.files.live import HERE, Live, Pace
 
 from ..conftest import eventually
@@ -144,6 +144,35 @@ def test_a_file_that_is_written_all_the_time_is_not_published_all_the_time(
             (here.root / "log").write_text(str(time.monotonic()))
             time.sleep(0.05)
     assert 2 <= sum(report.sent for report in told) <= 6
+
+
+def test_a_file_that_is_written_whenever_it_is_read_is_spoken_of_only_when_that_lasts(
+    sides: tuple[files.Folder, files.Folder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = sides
+    real, reads = read._read, []
+
+    def and_it_grows(fd: int, size: int) -> bytes:
+        content = real(fd, size)
+        if content.startswith(b"log"):
+            reads.append(time.monotonic())
+            with (here.root / "log").open("ab") as file:
+                file.write(b"+")
+        return content
+
+    monkeypatch.setattr(read, "_read", and_it_grows)
+    monkeypatch.setattr(live, "PATIENCE", 1.0)
+    with running(here) as told:
+        (here.root / "log").write_bytes(b"log")
+        (here.root / "other").write_bytes(b"quiet")
+        eventually(lambda: any(report.changing for report in told), 20)
+        assert reads[-1] - reads[0] > 1.0
+        assert len(reads) > 2
+        monkeypatch.undo()
+        (here.root / "log").write_bytes(b"done")
+        with running(there):
+            eventually(lambda: (there.root / "log").exists(), 10)
+    assert (there.root / "log").read_bytes() == b"done"
 
 
 def test_a_machine_that_vanishes_takes_three_seconds_with_it() -> None:

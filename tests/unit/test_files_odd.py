@@ -140,7 +140,8 @@ def test_a_file_that_is_being_written_waits(pair: Pair, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(read, "_read", and_it_grows)
     report = pair.sync("a")
-    assert report.skipped == {"log": "was being written"}
+    assert report.changing == ["log"] and not report.complete
+    assert report.told() == ["log: was being written"]
     pair.sync("b")
     assert [path.name for path in pair.b.iterdir()] == ["other"]
     monkeypatch.undo()

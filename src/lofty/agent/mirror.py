@@ -86,10 +86,11 @@ class Mirror:
         except LoftyError as error:
             return str(error)
         self._tell(report)
-        missing = [*report.left, *report.skipped]
+        undone = [*report.skipped, *report.changing]
+        missing = [*report.left, *undone]
         if report.withheld:
             missing.append(f"{report.withheld} deletions")
-        if not missing or all(path in report.skipped for path in missing):
+        if set(missing) <= set(undone):
             return ""
         return f"{len(missing)} not brought: {', '.join(missing[:5])}"
 

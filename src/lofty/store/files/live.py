@@ -46,7 +46,8 @@ SCAN_SHARE = 0.01
 """Of a core: a directory so large that a look at all of it costs more is looked at less often."""
 RETRY = 30.0
 """Seconds, at most, between tries while the store cannot be reached."""
-
+PATIENCE = 30.0
+"""Seconds for which a file that is written whenever it is read is not spoken of: the next look may find it quiet."""
 TIDY = 3600.0
 """Seconds between looks for what no version needs any more."""
 
@@ -74,6 +75,8 @@ class Live:
         self._stop, self._watching = Event(), Event()
         self._root = os.path.realpath(folder.root)
         self._undone: tuple[object, ...] = ()
+        self._changing: dict[str, float] = {}
+        """Since when files are written whenever they are read."""
         self._credit, self._counted = float(BURST), time.monotonic()
 
     def nudge(self) -> None:
@@ -134,7 +137,10 @@ class Live:
 
     def _tell(self, report: Report) -> None:
         """What was done, and once what could not be."""
-        undone = (report.withheld, *report.skipped)
+        now = time.monotonic()
+        self._changing = {path: self._changing.get(path, now) for path in report.changing}
+        report.changing = [path for path, since in self._changing.items() if now - since > PATIENCE]
+        undone = (report.withheld, *report.skipped, *report.changing)
         if report.changed or report.secrets or undone not in ((0,), self._undone):
             self._told(report)
         self._undone = undone

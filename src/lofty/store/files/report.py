@@ -50,6 +50,8 @@ class Report(msgspec.Struct):
     """Notebooks that both sides had changed, in different cells."""
     skipped: dict[str, str] = {}
     """What could not be read, written or brought, and why."""
+    changing: list[str] = []
+    """What was written while it was read: it is left for the next look."""
     damaged: list[str] = []
     """What came damaged out of the store; of `skipped`."""
     secrets: list[str] = []
@@ -73,15 +75,16 @@ class Report(msgspec.Struct):
     @property
     def complete(self) -> bool:
         """Whether nothing is left to be done."""
-        return not (self.skipped or self.withheld or self.left)
+        return not (self.skipped or self.changing or self.withheld or self.left)
 
     def told(self) -> list[str]:
         """What a person should hear: not what went well."""
         lines = [f"both sides changed {kept.path}: that of {kept.side} is now {kept.beside}" for kept in self.kept]
         lines += [f"both sides changed {path}: their cells were merged" for path in self.merged]
-        lines += [f"{path}: {why}" for path, why in list(self.skipped.items())[:MOST_TOLD]]
-        if len(self.skipped) > MOST_TOLD:
-            lines.append(f"and {len(self.skipped) - MOST_TOLD} more")
+        undone = [*self.skipped.items(), *((path, "was being written") for path in self.changing)]
+        lines += [f"{path}: {why}" for path, why in undone[:MOST_TOLD]]
+        if len(undone) > MOST_TOLD:
+            lines.append(f"and {len(undone) - MOST_TOLD} more")
         if self.withheld:
             lines.append(f"{self.withheld} deletions look like an accident and were not passed on (--force does)")
         if self.left:

@@ -218,7 +218,7 @@ class _Round:
         try:
             file = self._fit(describe(self._at(path), stat), seen.file)
         except Changing:
-            self._report.skipped[shown(path)] = "was being written"
+            self._report.changing.append(shown(path))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -474,7 +474,7 @@ class _Round:
                 content = pieces(self._at(source), give.stat)
                 file = outbox.send(path, content, give.stat.st_size, executable=executable)
         except Changing:
-            self._report.skipped[shown(source)] = "was being written"
+            self._report.changing.append(shown(source))
         except FileNotFoundError:
             pass  # it went away meanwhile
         except OSError as error:
