@@ -109,6 +109,8 @@ class S3(Server):
         self.buckets = {name: Bucket() for name in buckets or ("bucket",)}
         self.region = region
         self._encrypted = encrypted
+        self.ranges = True
+        """Without, it sends the whole where a part was asked for, as a server may."""
         self._uploads: dict[str, _Upload] = {}
         self._numbers = itertools.count(1)
         self._expired = False
@@ -373,7 +375,7 @@ class S3(Server):
             return Reply(304, {"ETag": item.etag})
         size = len(item.data)
         span = _span(request.headers.get("range"), size)
-        if span is None:
+        if span is None or not self.ranges:
             return Reply(200, headers, item.data)
         headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{size}"
         return Reply(206, headers, item.data, span)

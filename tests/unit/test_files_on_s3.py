@@ -219,6 +219,15 @@ def test_a_full_store_keeps_the_old_view(here: Side, there: Side, s3: S3) -> Non
     assert here.sync().sent == 1
 
 
+def test_a_store_that_sends_the_whole_for_a_part_serves_as_well(here: Side, there: Side, s3: S3) -> None:
+    s3.ranges = False
+    here.fill(20)
+    (here.root / "big.bin").write_bytes(os.urandom(PIECE + 300_000))
+    here.sync()
+    there.sync()
+    assert there.content() == here.content()
+
+
 @pytest.mark.parametrize("how", ["flip", "truncate"])
 def test_a_damaged_pack_is_named_and_the_rest_comes(here: Side, there: Side, s3: S3, how: str) -> None:
     here.fill(20)
