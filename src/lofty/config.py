@@ -5,7 +5,6 @@ pyproject.toml."""
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -136,6 +135,8 @@ def _files(folder: Path) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:

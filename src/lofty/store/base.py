@@ -129,6 +129,7 @@ class Store:
             raise KeyError(key)
         asked = [(start, length) for start, length in spans if length]
         starts, lengths = [start for start, _ in asked], [length for _, length in asked]
+        parts: Sequence[Any]
         with self._reading(key):
             try:
                 parts = obstore.get_ranges(self._objects, self._path(key), starts=starts, lengths=lengths)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -168,6 +167,8 @@ def _first(*names: str) -> str:
 
 def _answers(address: str) -> bool:
     """Whether somebody listens there. obstore itself would try again and again for as long as its patience lasts."""
+    import socket
+
     parts = urlsplit(address if "://" in address else f"http://{address}")
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1):

@@ -3,9 +3,10 @@
 tree, state, merge        values; what this side remembers; what to do about a path
 ignore, globs             what goes along; git's patterns
 predecessor               the exclude rules of terraform-provider-iterative
-scan, read                this side's files
+scan, read, here          this side's files
 pack, version, garbage    the store's objects
 packed, plain             two layouts behind one seam (`layout`)
+plan, sending             what to do about each path; what is ours, into the store
 write, stage              changes into a directory, safely, and new folders whole
 sync                      one look at both sides, and what follows
 live, history             while somebody works; earlier versions
@@ -20,8 +21,8 @@ from pathlib import Path
 from ..base import Store
 from .packed import Packed
 from .plain import Plain
-from .report import Kept, Moved, Report
-from .sync import Folder, Watcher
+from .report import Kept, Moved, Report, Watcher
+from .sync import Folder
 
 
 def memory_of(folder: Path, root: Path, url: str) -> Path:

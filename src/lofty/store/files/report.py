@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Lock
+
 import msgspec
 
 from .tree import shown
@@ -31,6 +34,24 @@ class Moved(msgspec.Struct, frozen=True):
     """So far."""
     of_bytes: int
     """In all, as far as is known."""
+
+
+Watcher = Callable[[Moved], None]
+
+
+class Counter:
+    """Adds up what several threads carry."""
+
+    def __init__(self, what: str, files: int, total: int, watcher: Watcher) -> None:
+        self._what, self._files, self._total, self._watcher = what, files, total, watcher
+        self._done = 0
+        self._lock = Lock()
+
+    def add(self, size: int) -> None:
+        """So many bytes more."""
+        with self._lock:
+            self._done += size
+            self._watcher(Moved(self._what, self._files, self._done, self._total))
 
 
 class Report(msgspec.Struct):
