@@ -191,7 +191,7 @@ def _looked_after(account: Account, task: Task, root: Path) -> Callable[[threadi
     order = RelayOrder(
         name=task.name, handle=task.handle, port=1, end=end, home=str(root / "relay"), cache=str(account.cache)
     )
-    keeper = Keeper(root, order, Status(pid=0, birth=0.0), Relay(root / "x"), root / "x")
+    keeper = Keeper(root, order, Status(pid=0, birth=0.0), Relay(root / "x", task.name), root / "x")
 
     def stay(ended: threading.Event) -> None:
         while not ended.wait(relay.LOOK_EVERY):

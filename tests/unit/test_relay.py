@@ -35,7 +35,7 @@ class Scene:
         self.folder.mkdir()
         order = Order(name="ws", handle=HANDLE, port=1, end=END, home=str(place), cache=str(place))
         self.status = Status(pid=1, birth=0.0)
-        self.relay = relay.Relay(self.near)
+        self.relay = relay.Relay(self.near, "ws")
         self.keeper = relay.Keeper(self.folder, order, self.status, self.relay, self.near)
         self.runs: list[Endpoint] = []
         self.does: Callable[[], list[str]] = self.refuses("nothing")
@@ -145,6 +145,7 @@ def test_a_connection_waits_for_the_machine_and_not_for_ever(scene: Scene, monke
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setattr(relay, "HOLD", 0.1)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"question")
         assert await reader.read() == b""
         writer.close()
         monkeypatch.setattr(relay, "HOLD", 10)
@@ -160,6 +161,36 @@ def test_a_connection_waits_for_the_machine_and_not_for_ever(scene: Scene, monke
 
         there = await asyncio.start_unix_server(answer, scene.near)
         assert await reader.read() == b"answer to question"
+        for one in (writer, server, there):
+            one.close()
+
+    asyncio.run(story())
+
+
+PAGE = b"GET /ws/lab HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n"
+
+
+@pytest.mark.parametrize("way", ["none", "closed"])
+def test_who_wants_a_page_is_told_why_there_is_none(scene: Scene, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """There is no way to the machine; or there is one, and nothing serves at its end yet."""
+
+    async def story() -> None:
+        async def closes(far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+            await far.read(1)
+            back.close()
+
+        there = await asyncio.start_unix_server(closes, scene.near)
+        if way == "closed":
+            scene.relay.up.set()
+        scene.relay.news.problem = "<nobody> is there"
+        server = await asyncio.start_server(scene.relay.carry, "127.0.0.1", 0)
+        monkeypatch.setattr(relay, "HOLD_PAGE", 0.1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        writer.write(PAGE)
+        said = await reader.read()
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"&lt;nobody&gt; is there" in said
+        assert scene.relay.wanted.is_set(), "its keeper looks for the machine now"
         for one in (writer, server, there):
             one.close()
 

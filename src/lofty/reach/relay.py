@@ -25,7 +25,7 @@ from ..agent.paths import make_run_folder
 from ..drivers.base import Settings
 from ..errors import Conflict, LoftyError, Unavailable
 from ..model.state import ENDED, Endpoint
-from . import forward, loopback, ssh
+from . import forward, loopback, ssh, waiting
 from .forward import Order, Problem, Status
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ LOOK_EVERY = 120.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 STOPPED_FOR, LOST_FOR = 300.0, 3600.0
 """Seconds until it gives up a task that is known to be stopped; and one of which nothing is known."""
-HOLD = 30.0
-"""Seconds that a new connection waits for the machine to be there again."""
+HOLD, HOLD_PAGE = 30.0, 2.0
+"""Seconds that a new connection waits for the machine to be there again; and one whose browser shows a page until it
+is, since nobody looks at nothing for long."""
 CHUNK = 256 * 1024
 LOG_BYTES = 256 * 1024
 
@@ -49,21 +50,48 @@ class _Over(Exception):
 class Relay:
     """The port on this computer, and the copying."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str) -> None:
         self._path = path
-        self.up = asyncio.Event()
+        self.up, self.wanted = asyncio.Event(), asyncio.Event()
+        """The machine is connected; somebody waits for it, so it is to be looked for now."""
+        self.news = waiting.News(name)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its begin to its end."""
+        with suppress(OSError):
+            if first := await reader.read(CHUNK):  # a browser opens some that it never uses
+                page = waiting.is_page(first)
+                answered = await self._through(first, reader, writer, HOLD_PAGE if page else HOLD)
+                if page and not answered:
+                    self.wanted.set()
+                    writer.write(waiting.answer(self.news))
+                    await writer.drain()
+                elif not answered:
+                    writer.transport.abort()
+        writer.close()
+
+    async def _through(
+        self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hold: float
+    ) -> bool:
+        """To the machine and back; whether anything came back."""
         try:
-            async with asyncio.timeout(HOLD):
+            async with asyncio.timeout(hold):
                 far_reader, far_writer = await self._far()
         except TimeoutError:
-            writer.transport.abort()
-            return
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        for one in (writer, far_writer):
-            one.close()
+            return False
+        far_writer.write(first)
+        there = asyncio.create_task(_copy(reader, far_writer))
+        try:
+            came = await far_reader.read(CHUNK)  # nothing: the way is there, and the workspace is not yet
+            writer.write(came)
+            if came:
+                await asyncio.gather(there, _copy(far_reader, writer))
+        except OSError:
+            came = b""
+        finally:
+            there.cancel()
+            far_writer.close()
+        return bool(came)
 
     async def _far(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while True:
@@ -97,7 +125,6 @@ class Keeper:
         self._absent = Unavailable(f"'{order.name}' has no machine now", hint=f"lofty start {order.name}")
         """Why there is no address when there is none."""
         self._was_up = False
-        self.wake = asyncio.Event()
 
     async def keep(self) -> None:
         """Connect, and again when it drops; ends with `_Over`, or what no further try would change."""
@@ -118,9 +145,9 @@ class Keeper:
             if time.monotonic() - since > (STOPPED_FOR if known and self._end is None else LOST_FOR):
                 raise _Over("there has been no machine for too long")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), pause)
+                await asyncio.wait_for(self._relay.wanted.wait(), pause)
                 pause = FIRST_PAUSE
-            self.wake.clear()
+            self._relay.wanted.clear()
             pause = min(pause * 2, LONGEST_PAUSE)
             known = await self._ask()
 
@@ -140,16 +167,16 @@ class Keeper:
             while not self._near.exists() and not ended.done():
                 await asyncio.wait({ended}, timeout=0.02)
             if not ended.done():
-                self._was_up, self._status.problem = True, None
+                self._was_up, self._status.problem, self._relay.news.problem = True, None, ""
                 self._say(up=True)
                 self._relay.up.set()
                 _note(f"connected to {end.host}:{end.ssh_port}")
             moved = False
             while not ended.done() and not moved:
-                waker = asyncio.create_task(self.wake.wait())
+                waker = asyncio.create_task(self._relay.wanted.wait())
                 await asyncio.wait({ended, waker}, timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED)
                 waker.cancel()
-                self.wake.clear()
+                self._relay.wanted.clear()
                 moved = not ended.done() and await self._ask() and self._end != end
         finally:
             self._relay.up.clear()
@@ -179,15 +206,16 @@ class Keeper:
         from ..drivers import registry
 
         self._driver = self._driver or registry.load(self._order.handle.driver, self._settings)
-        state = self._driver.observe(self._order.handle).state
-        if state == "gone":
+        seen = self._relay.news.seen = self._driver.observe(self._order.handle)
+        if seen.state == "gone":
             raise _Over("the task is gone")
-        return None if state in ENDED else self._driver.reach(self._order.handle, self._order.end.port)
+        return None if seen.state in ENDED else self._driver.reach(self._order.handle, self._order.end.port)
 
     def _failed(self, error: LoftyError) -> None:
         if self._status.problem is None or self._status.problem.message != str(error):
             _note(str(error))
         self._status.problem, self._status.failed = Problem.of(error), self._status.tries
+        self._relay.news.problem = str(error)
 
     def _say(self, *, up: bool) -> None:
         self._status.up = up
@@ -212,12 +240,12 @@ def _note(text: str) -> None:
 
 async def _serve(folder: Path, order: Order, status: Status, listener: socket.socket) -> None:
     near = Path(status.run) / forward.NEAR
-    relay = Relay(near)
+    relay = Relay(near, order.name)
     keeper = Keeper(folder, order, status, relay, near)
     keeping = asyncio.create_task(keeper.keep())
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, keeping.cancel)
-    loop.add_signal_handler(signal.SIGUSR1, keeper.wake.set)
+    loop.add_signal_handler(signal.SIGUSR1, relay.wanted.set)
     forward.put_status(folder, status)  # not before the signals are heard
     server = await asyncio.start_server(relay.carry, sock=listener, limit=CHUNK)
     try:
