@@ -15,6 +15,9 @@ from .model import ids
 from .model.spec import TOOLS, TUNNELS, Kind, Need, Process, TaskSpec
 from .store.clouds import region_in
 
+RUNS = (".ipynb", ".py", ".sh")
+"""How the names of files end that can be run as a job."""
+
 
 def folder(path: str | os.PathLike[str]) -> Path:
     """The directory that a workspace is to work in; `UsageError` when it cannot."""
@@ -30,10 +33,12 @@ def folder(path: str | os.PathLike[str]) -> Path:
         names = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
         near = get_close_matches(found.name, names, n=1)
         hint = f"lofty lab {parent / near[0]}" if near else f"mkdir -p {found}"
+        if found.suffix in RUNS and found.parent.is_dir():  # somebody who wants to open a file
+            hint = f"lofty lab {found.parent}"
         raise UsageError(f"there is no directory {found}", hint=hint)
     if not found.is_dir():
-        verb = "run" if found.suffix in (".ipynb", ".py", ".sh") else "lab"
-        raise UsageError(f"{found} is not a directory", hint=f"lofty {verb} {found if verb == 'run' else found.parent}")
+        hint = f"lofty run {found}" if found.suffix in RUNS else f"lofty lab {found.parent}"
+        raise UsageError(f"{found} is not a directory", hint=hint)
     if not os.access(found, os.R_OK | os.X_OK):
         raise UsageError(f"{found} cannot be read", hint=f"chmod u+rx {found}")
     return found.resolve()

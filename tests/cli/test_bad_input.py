@@ -22,6 +22,8 @@ USAGE, LOFTY_FAILED = 2, 125
         (["lab", "nowhere"], 2, r"there is no directory nowhere$", "mkdir -p nowhere"),
         (["lab", "su"], 2, r"there is no directory su$", "lofty lab "),
         (["lab", "train.py"], 2, r"train\.py is not a directory", "lofty run train.py"),
+        (["notebook", "nowhere.ipynb"], 2, r"there is no directory nowhere\.ipynb$", "lofty lab ."),
+        (["lab", "--gpu"], 2, r"'--gpu' requires an argument", "lofty lab --help"),
         (["lab", "data.csv"], 2, r"data\.csv is not a directory", "lofty lab ."),
         (["lab", ".", "more"], 2, r"unexpected extra argument", "lofty lab --help"),
         (["run", "."], 125, r"is not a file", "lofty lab "),

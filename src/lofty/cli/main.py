@@ -104,7 +104,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         if debug:
             raise
-        return _mistyped(error, arguments[:1] == ["run"] and "--json" in words, failed or 2)
+        verb = next(iter(arguments), "")
+        return _mistyped(error, verb, verb == "run" and "--json" in words, failed or 2)
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         return 130
@@ -127,11 +128,11 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(f"{where}{error.strerror or error}", _os_hint(error), None, failed or 1)
 
 
-def _mistyped(error: click.ClickException, as_json: bool, code: int) -> int:
+def _mistyped(error: click.ClickException, verb: str, as_json: bool, code: int) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{error.format_message()}\n")
         return code
-    message, hint = _click_message(error), _click_hint(error)
+    message, hint = _click_message(error), f"{_path(error, verb)} --help"
     if as_json:
         from .output import failure
 
@@ -156,9 +157,10 @@ def _click_message(error: click.ClickException) -> str:
     return error.format_message()
 
 
-def _click_hint(error: click.ClickException) -> str:
+def _path(error: click.ClickException, verb: str) -> str:
+    """The command whose help is meant. Of an option without its value click does not tell."""
     context = getattr(error, "ctx", None)
-    return f"{context.command_path if context else 'lofty'} --help"
+    return context.command_path if context else f"lofty {verb}" if verb in VERBS else "lofty"
 
 
 def _os_hint(error: OSError) -> str:
