@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pytest
 
 from lofty.store.base import Data, Entry, Store
-from lofty.store.files import sync, write
+from lofty.store.files import stage, sync, write
 from lofty.store.files.pack import Wanted, digest, fetch
 from lofty.store.files.packed import Packed
 from lofty.store.files.state import State
@@ -232,7 +232,8 @@ class World:
         operations: Any = SimpleNamespace(**{name: getattr(os, name) for name in dir(os)})
         for name in _CHANGES:
             setattr(operations, name, self._tapped(getattr(os, name)))
-        self._patch.setattr(write, "os", operations)
+        for module in (write, stage):
+            self._patch.setattr(module, "os", operations)
         self._patch.setattr(write, "_alive", lambda _pid: False)
         self._patch.setattr(write, "_LIFE", write._LIFE)
         self._patch.setattr(sync, "time", SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=_at_once))

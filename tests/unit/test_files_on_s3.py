@@ -283,8 +283,9 @@ def test_the_last_push_takes_the_newest_first_and_says_what_is_left(here: Side, 
     assert 0 < len(report.left) < 13
     there.sync()
     assert (there.root / "small.txt").read_text() == "just saved"
-    came = sorted(path.name for path in there.root.glob("big*"))
-    assert came == [f"big{number:02}.bin" for number in range(12 - len(came), 12)], "the newest"
+    came = {path.name for path in there.root.glob("big*")}
+    # The newest are begun first; of two that are under way at the end, the younger may be the one that arrives.
+    assert came <= {f"big{number:02}.bin" for number in range(12 - len(came) - 1, 12)}
     assert here.sync().sent == len(report.left)
 
 

@@ -44,6 +44,15 @@ def side(tmp_path: Path, name: str, container: Store) -> files.Folder:
     return files.folder(tmp_path / name, container, tmp_path / f"{name}.db", side=name, plain=True)
 
 
+def test_a_new_file_has_the_time_of_its_object(container: Store, tmp_path: Path) -> None:
+    container.put("x", b"1")
+    (entry,) = container.entries()
+    here = side(tmp_path, "a", container)
+    here.sync()
+    assert abs((here.root / "x").stat().st_mtime - entry.modified) < 1e-3
+    assert not here.sync().changed
+
+
 def test_files_go_there_one_by_one_and_come_back(container: Store, tmp_path: Path) -> None:
     before = around(container)
     here, there = side(tmp_path, "a", container), side(tmp_path, "b", container)

@@ -39,8 +39,8 @@ class Outbox(Protocol):
     def finish(self, seconds: float | None) -> None:
         """Wait until all is there, at most so long. Raises what went wrong."""
 
-    def row(self, path: str, file: File) -> Row | None:
-        """What to record of it; None when it has not arrived."""
+    def row(self, path: str, file: File, written: int) -> Row | None:
+        """What to record of it, written at that time; None when it has not arrived."""
 
     def close(self) -> None:
         """Send nothing more."""

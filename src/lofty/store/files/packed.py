@@ -245,13 +245,13 @@ class _Outbox:
         """Wait for the packs."""
         self._packer.finish(seconds)
 
-    def row(self, path: str, file: File) -> Row | None:
+    def row(self, path: str, file: File, written: int) -> Row | None:
         """With the places of its pieces."""
         places = self._packer.places(file.pieces)
         if places is None:
             return None
         self._sent.update(zip(file.pieces, places, strict=True))
-        return Row(encode(path), file, places)
+        return Row(encode(path), file, places, written)
 
     def close(self) -> None:
         """End the threads."""

@@ -40,7 +40,8 @@ class Plain:
         listed = {}
         newest = 0.0
         for entry in self.store.entries():
-            row = Row(encode(entry.key), File(size=entry.size), (Place(entry.version.encode()),))
+            written = int(entry.modified * 1e9)
+            row = Row(encode(entry.key), File(size=entry.size), (Place(entry.version.encode()),), written)
             if _is_file(row):
                 listed[row.path] = row
                 newest = max(newest, entry.modified)
@@ -210,10 +211,10 @@ class _Outbox:
         for job in done:
             job.result()
 
-    def row(self, path: str, file: File) -> Row | None:
+    def row(self, path: str, file: File, written: int) -> Row | None:
         """With the object's new version."""
         token = self._new.get(path)
-        return Row(encode(path), file, (Place(token.encode()),)) if token is not None else None
+        return Row(encode(path), file, (Place(token.encode()),), written) if token is not None else None
 
     def close(self) -> None:
         """Send nothing more."""

@@ -16,7 +16,7 @@ from .read import Changing, describe, pieces, trusted
 from .report import Kept, Report
 from .scan import Scan
 from .state import Seen, State, look_of
-from .tree import File, Row, above, encode, shown
+from .tree import MOST_TIME, File, Row, above, encode, shown
 from .write import Take
 
 MERGED_BYTES = 16 * 1024 * 1024
@@ -60,9 +60,9 @@ class Give(msgspec.Struct):
         return len(self.content) if self.content is not None else self.stat.st_size if self.stat else 0
 
     @property
-    def mtime(self) -> float:
-        """When it was written."""
-        return self.stat.st_mtime if self.stat else 0.0
+    def written(self) -> int:
+        """When, in nanoseconds since the epoch, as far as a row can say it; 0 of what is made only now."""
+        return min(max(0, self.stat.st_mtime_ns), MOST_TIME) if self.stat and self.content is None else 0
 
 
 class Plan(NamedTuple):

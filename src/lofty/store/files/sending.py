@@ -49,7 +49,7 @@ class _Sender:
             give = self._files[path]
             if not give.source and give.content is None:
                 self._here.known[path] = (file, trusted(give.stat) if give.stat is not None else None)
-            row = self._outbox.row(path, file)
+            row = self._outbox.row(path, file, give.written)
             if row is None:
                 late.append(path)
             # What only looked changed needs no new version.
@@ -63,7 +63,7 @@ class _Sender:
         if self._until is None:
             yield from self._files
             return
-        for path in sorted(self._files, key=lambda path: -self._files[path].mtime):
+        for path in sorted(self._files, key=lambda path: -self._files[path].written):
             if time.monotonic() > self._until:
                 self._late.append(path)
                 continue

@@ -4,7 +4,6 @@ Nobody sees half of it, and it costs one rename where each file would need a lin
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from threading import RLock
@@ -41,13 +40,14 @@ class Stage:
         """Where one of its files is until the folder is put into place."""
         return f"{self.name}/{path.rpartition('/')[2]}"
 
-    def write(self, path: str, content: memoryview, mode: int) -> None:
-        """A whole file; what goes wrong is raised, and leaves nothing of the file."""
+    def write(self, path: str, content: memoryview, mode: int, written: int) -> None:
+        """A whole file, with the time it is to have, in nanoseconds; what goes wrong is raised, and leaves nothing of
+        it."""
         there = self.there(path)
         fd = os.open(there, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
         try:
             fill(fd, content, 0, len(content))
-            os.utime(fd, ns=(now := time.time_ns(), now))
+            os.utime(fd, ns=(written, written))
             look = look_of(os.fstat(fd))
         except OSError:
             os.unlink(there)

@@ -23,6 +23,8 @@ PIECE = 8 * 1024 * 1024
 HASH_BYTES = 32
 MOST_BYTES = 1 << 50
 """No file is larger; a store that says so lies."""
+MOST_TIME = 1 << 62
+"""No file is written later, in nanoseconds since the epoch: in the year 2116."""
 
 
 class File(msgspec.Struct, frozen=True, array_like=True):
@@ -66,6 +68,13 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     path: bytes
     file: File | None = None
     places: tuple[Place, ...] = ()
+    written: int = 0
+    """When the content was written, nanoseconds since the epoch by the clock of the side that sent it; 0: not known.
+    It goes along with a new content and makes none: who only touches a file has not changed it."""
+
+    def same(self, other: Row | None) -> bool:
+        """Equal but for the time."""
+        return other is not None and (self.file, self.places) == (other.file, other.places)
 
     @property
     def name(self) -> str:
@@ -135,6 +144,7 @@ def check_row(row: Row, *, plain: bool = False, windows: bool = os.name == "nt")
         or (names and len(places) != len(names))
         or any(len(name) != HASH_BYTES for name in names)
         or any(place.offset < 0 or place.length < 0 or place.start < 0 for place in places)
+        or not 0 <= row.written <= MOST_TIME
     )
     if lies:
         raise StoreError(f"the store's entry of {path!r} cannot be true: refused")

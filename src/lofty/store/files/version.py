@@ -368,7 +368,7 @@ def _covers(newer: tuple[Row, ...], older: tuple[Row, ...]) -> bool:
 def _difference(rows: Iterable[Row], known: Iterable[Row]) -> Iterator[tuple[bytes, Row]]:
     before = {row.path: row for row in known}
     for row in rows:
-        if before.pop(row.path, None) != row:
+        if not row.same(before.pop(row.path, None)):
             yield row.path, row
     for path in before:
         yield path, Row(path)

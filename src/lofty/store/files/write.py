@@ -198,7 +198,7 @@ class Writer:
         """Write a file of one piece."""
         if (stage := self._stages.holding(path)) is not None:
             executable = take.row.file is not None and take.row.file.executable
-            self._guarded(path, lambda: stage.write(path, content, 0o777 if executable else 0o666))
+            self._guarded(path, lambda: stage.write(path, content, 0o777 if executable else 0o666, _written(take)))
             for ready in self._stages.arrived(stage):
                 self._settle(ready)
             return
@@ -320,6 +320,15 @@ class Writer:
             os.unlink(part)  # before anybody looks: this changes a time of the file
 
 
+def _written(take: Take) -> int:
+    """The time that a file gets. Where nothing was, that of its content: so programs that compare times (make) find
+    them in their order on a new machine. Where it replaces another, now: a program that has that one open has to see
+    that it is newer. Neither is one that a clock tick gives: should a person write to the file in this very tick, it
+    looks different."""
+    now = time.time_ns()
+    return min(take.row.written or now, now) if take.look is None else now
+
+
 def _look_since(made: os.stat_result, there: str) -> bytes | None:
     """How a file looks that was put there; None where somebody was at it since: then it is to be read again."""
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -383,8 +392,7 @@ class Part:
             return
         os.close(self._fd)
         self._fd = -1  # from here on `_put` sees to the part
-        # A time that no clock tick gives: should a person write to the file in this very tick, it looks different.
-        os.utime(self.name, ns=(now := time.time_ns(), now))
+        os.utime(self.name, ns=(written := _written(self._take), written))
         self._writer._put(self._path, self._take.look, self.name)
 
 
