@@ -11,7 +11,7 @@ import pytest
 
 from lofty.drivers import registry
 from lofty.drivers.base import Settings
-from lofty.drivers.fake import FakeDriver
+from lofty.drivers.fake.driver import FakeDriver
 from lofty.errors import MissingExtra, SpecError
 from lofty.testing import Cloud
 
@@ -72,7 +72,7 @@ def test_a_fault_of_our_own_is_not_taken_for_a_missing_library(
 
 
 def test_others_add_theirs_by_entry_point(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("theirs", "lofty.drivers.fake:FakeDriver", "lofty.drivers")
+    point = EntryPoint("theirs", "lofty.drivers.fake.driver:FakeDriver", "lofty.drivers")
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([point]))
     assert "theirs" in registry.names()
     assert isinstance(registry.load("theirs", settings), FakeDriver)

@@ -50,7 +50,7 @@ AWS = Signs(
 )
 DRIVERS: dict[str, Entry] = {
     "aws": Entry("lofty.drivers.aws.driver:AwsDriver", "lofty.drivers.aws.machine:AwsMachine", AWS),
-    "fake": Entry("lofty.drivers.fake:FakeDriver", "lofty.drivers.fake:FakeMachine"),
+    "fake": Entry("lofty.drivers.fake.driver:FakeDriver", "lofty.drivers.fake.machine:FakeMachine"),
     "local": Entry("lofty.drivers.local.driver:LocalDriver", "lofty.drivers.local.machine:LocalMachine"),
 }
 POLICIES: dict[str, str] = {"aws": "lofty.drivers.aws.policy:client_policy"}

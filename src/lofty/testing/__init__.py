@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..drivers.fake import FAULTS, Cloud, FakeDriver, Script
+from ..drivers.fake.cloud import Cloud, Script
+from ..drivers.fake.driver import FakeDriver
+from ..drivers.fake.faults import FAULTS
 from .clock import FakeClock
 
 if TYPE_CHECKING:
