@@ -19,7 +19,7 @@ from botocore.loaders import Loader
 
 from lofty.api import Client
 from lofty.boot import bundle
-from lofty.drivers.aws.resources import Place
+from lofty.drivers.aws.place import Place
 from lofty.drivers.aws.session import Clients
 from lofty.model.state import Machine
 from lofty.store.base import Store

@@ -23,7 +23,7 @@ from lofty.agent.claim import claim
 from lofty.agent.main import Agent, End
 from lofty.agent.order import Order
 from lofty.drivers.aws import driver as aws
-from lofty.drivers.aws.resources import Place
+from lofty.drivers.aws.place import Place
 from lofty.model.spec import Process
 from lofty.reach import relay
 from lofty.reach.forward import Order as RelayOrder

@@ -15,7 +15,7 @@ import pytest
 from lofty.agent.claim import claim
 from lofty.cli import ls
 from lofty.drivers.aws import seen
-from lofty.drivers.aws.resources import Place
+from lofty.drivers.aws.place import Place
 from lofty.drivers.aws.tags import as_list, with_record
 from lofty.errors import CloudError, Conflict, Forbidden, LoftyError
 from lofty.model import ids

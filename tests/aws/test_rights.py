@@ -11,7 +11,7 @@ import pytest
 from lofty.agent.claim import claim
 from lofty.drivers.aws import driver as aws
 from lofty.drivers.aws import policy
-from lofty.drivers.aws.resources import Place
+from lofty.drivers.aws.place import Place
 from lofty.store.base import Store
 from tests.aws.account import Account
 from tests.cloudbox.authority import authorize

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from lofty.drivers.aws import driver as aws
-from lofty.drivers.aws.resources import Place
+from lofty.drivers.aws.place import Place
 from lofty.model.state import Machine
 from lofty.store.base import Store
 from lofty.store.states import LEASE_SECONDS, Lease, lease_key

@@ -34,23 +34,15 @@ from ..base import Feature, Resource, Settings
 from . import check, found, images, offers, policy, predecessor, roles
 from .address import mine, towards
 from .catalogue import arch_of
+from .door import SecurityGroup
+from .group import Group, describe_group, public_addresses, set_market
 from .network import Network
-from .resources import (
-    Agent,
-    Bucket,
-    EmptyBucket,
-    Group,
-    Place,
-    SecurityGroup,
-    TaskStore,
-    Template,
-    describe_group,
-    public_addresses,
-    set_market,
-)
+from .place import Place
 from .seen import instances, observation, size
 from .session import Clients, Gone, code_of, translated
+from .storage import Agent, Bucket, EmptyBucket, TaskStore
 from .tags import tags_of
+from .template import Template
 from .trouble import meaning_of_activity
 
 DEADLINE = "lofty-deadline"

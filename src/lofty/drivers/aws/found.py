@@ -17,9 +17,10 @@ from ...store.base import Store
 from ...store.records import Records
 from ..base import Resource
 from . import roles
-from .resources import STATES, Bucket, Place, region_code
+from .place import STATES, Place, region_code
 from .seen import observation
 from .session import Clients, Gone, translated
+from .storage import Bucket
 from .tags import OWNER, TASK, as_dict, record_in
 
 _TAGGED = [{"Name": "tag-key", "Values": [TASK]}]

@@ -16,8 +16,10 @@ from ...errors import Forbidden, LoftyError
 from ...model.state import Event, Machine, Observation
 from ...store.base import Store
 from ..base import Resource
-from .resources import SecurityGroup, delete_group, delete_template, describe_group, has_template, public_addresses
+from .door import SecurityGroup
+from .group import delete_group, describe_group, public_addresses
 from .session import Clients, Gone, translated
+from .template import delete_template, has_template
 
 STATUS, LOG = "status-", "task-"
 """How the names of reports begin."""
