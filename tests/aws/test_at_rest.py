@@ -18,9 +18,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lofty.agent import main, mirror
+from lofty.agent import main, mirror, pace
 from lofty.agent.claim import claim
-from lofty.agent.main import Agent, End
+from lofty.agent.end import End
+from lofty.agent.main import Agent
 from lofty.agent.order import Order
 from lofty.drivers.aws import driver as aws
 from lofty.drivers.aws.place import Place
@@ -105,7 +106,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((main, "RENEW_SECONDS"), (live, "ACTIVE"), (live, "TIDY"), (relay, "LOOK_EVERY")):
         monkeypatch.setattr(module, name, getattr(module, name) / QUICK)
     monkeypatch.setattr(live, "SCAN_SHARE", live.SCAN_SHARE * QUICK)
-    monkeypatch.setattr(main, "CLOUD", quicker(main.CLOUD))
+    monkeypatch.setattr(pace, "CLOUD", quicker(pace.CLOUD))
     at_rest = quicker(live.CLOUD)
     for module in (live, mirror):
         monkeypatch.setattr(module, "CLOUD", at_rest)

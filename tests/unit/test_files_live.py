@@ -123,12 +123,12 @@ def test_at_rest_it_asks_seldom(sides: tuple[files.Folder, files.Folder], monkey
 
 
 def test_a_day_at_rest_costs_less_than_two_cents() -> None:
-    from lofty.agent import claim, main
+    from lofty.agent import claim, pace
 
     day = 86_400
     for price_of_put, price_of_get in ((0.005, 0.0004), (0.005, 0.0004), (0.0065, 0.0005)):  # S3, GCS, Azure, per 1,000
         puts = day / claim.RENEW_SECONDS
-        gets = 2 * day / live.CLOUD.resting + day / main.CLOUD.deadline  # the machine's look and an attached laptop's
+        gets = 2 * day / live.CLOUD.resting + day / pace.CLOUD.deadline  # the machine's look and an attached laptop's
         looks = day / live.TIDY * 3
         assert (puts * price_of_put + (gets + looks) * price_of_get + looks * price_of_put) / 1000 < 0.02
 

@@ -17,7 +17,8 @@ from tests.unit.support import memory
 
 from lofty.agent import keeper, warning
 from lofty.agent.claim import Claim, claim
-from lofty.agent.main import Agent, End
+from lofty.agent.end import End
+from lofty.agent.main import Agent
 from lofty.agent.order import Order
 from lofty.drivers.registry import load_machine
 from lofty.model.spec import Process, TaskSpec
@@ -51,7 +52,7 @@ def test_a_notice_begins_the_end_and_is_remembered(tmp_path: Path) -> None:
     async def live() -> End:
         machine = Machine(id="0001.0", started=time.time())
         agent = Agent(order, records, spec, machine, tmp_path, Doomed())
-        await asyncio.wait_for(agent._watch_notice(), 5)
+        await asyncio.wait_for(agent._watching.notice(Doomed()), 5)
         return await agent._end
 
     assert asyncio.run(live()) == End("interrupted", "the spot machine is taken back", goes_on=True)
@@ -111,7 +112,7 @@ def test_a_job_is_warned_and_its_work_goes_on_elsewhere(tmp_path: Path, monkeypa
     """Its process ends with 0, and yet it is not done: the lease is free, and not over."""
     monkeypatch.setattr(warning, "WARNED_SECONDS", 0.2)
     monkeypatch.setattr(warning, "HURRIED_SECONDS", 0.1)
-    monkeypatch.setattr("lofty.agent.main.NOTICE_SECONDS", 0.05)
+    monkeypatch.setattr("lofty.agent.watching.NOTICE_SECONDS", 0.05)
     order, records, spec, found, run = job(tmp_path, SAVES)
     work = Path(spec.workdir)
 

@@ -1,4 +1,4 @@
-"""The agent's life: make ready, start, watch, end, report. Whatever happens, the last word is written."""
+"""The agent's life: make ready, start, have it watched, end, report. Whatever happens, the last word is written."""
 
 from __future__ import annotations
 
@@ -21,40 +21,26 @@ from ..drivers.base import MachineSide
 from ..drivers.registry import load_machine
 from ..errors import LoftyError, Stale
 from ..model.spec import KERNEL, TUNNEL, Process, TaskSpec
-from ..model.state import Machine, State, last_market
+from ..model.state import Machine, last_market
 from ..model.units import clock
 from ..store.base import Store
 from ..store.files import Moved
 from ..store.records import Records
-from . import child, environment, keeper, paths, recipe, warning
+from . import child, environment, keeper, pace, paths, recipe, warning
 from .arrival import end_for_good, publish_host_key
 from .claim import RENEW_SECONDS, Claim, resume
+from .end import End, is_failure, of_job
 from .hosts import address, hosts
-from .idle import Activity, Worked, last_active
 from .log import Log
 from .mirror import HURRIED_SECONDS, LAST_SECONDS, Mirror
 from .order import Order
 from .probe import fetch
 from .processes import kill_tagged, tagged
 from .report import Report
-
-
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds between looks. On a disk a look is free; in a cloud each is a request that somebody pays."""
-
-    log: float
-    control: float
-    deadline: float
-    idle: float
-
-
-HERE = Pace(log=0.1, control=0.5, deadline=1.0, idle=5.0)
-CLOUD = Pace(log=2.0, control=0.5, deadline=60.0, idle=10.0)
+from .watching import Watching
 
 HEARTBEAT_SECONDS = 5.0
 """Where no lease is renewed, which is a heartbeat too."""
-IDLE_TOLD_SECONDS = 120.0
-"""Between words about when the idle rule will strike, which moves on as long as somebody works."""
 
 RESTARTS, RESTART_WINDOW = 3, 600.0
 """A server that dies is started again, but not for ever: so often within so many seconds."""
@@ -63,27 +49,10 @@ PROBE_SECONDS = 0.02
 START_SECONDS = 300.0
 """A server that does not answer by then is taken for dead: a cold disk and a first start need one tenth of it."""
 
-
 UNFINISHED_SECONDS = 0.2
 """A prompt or a progress bar has no end of line; it is shown after so long."""
 UNWRITABLE_SECONDS = 1.0
 """Between tries to write the log into a store that refuses it."""
-
-
-NOTICE_SECONDS = 5.0
-"""Between looks for the cloud's notice, which on the shortest one comes 30 s before the end; asking costs nothing."""
-
-
-class End(msgspec.Struct, frozen=True):
-    """How the machine's work came to its end."""
-
-    state: State
-    reason: str = ""
-    exit_code: int | None = None
-    error: str = ""
-    hint: str = ""
-    goes_on: bool = False
-    """The machine goes away, the task does not: another one is to take it up."""
 
 
 class Agent:
@@ -93,7 +62,7 @@ class Agent:
         self, order: Order, records: Records, spec: TaskSpec, machine: Machine, run: Path, side: MachineSide
     ) -> None:
         self._order, self._records, self._spec, self._run_folder, self._side = order, records, spec, run, side
-        self._pace = HERE if records.store.root is not None else CLOUD
+        self._pace = pace.of(records.store)
         self._output = asyncio.Event()
         self._log = Log(records.store, machine.id, self._output.set)
         self._claim = resume(Store(order.states), order.holder, machine) if order.holder else None
@@ -107,7 +76,7 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[End] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
-        self._active = time.time()
+        self._watching = Watching(spec, records, self._report, run, self._pace, self._finish)
         self._mirror: Mirror | None = None
         if not spec.workdir:
             self._mirror = Mirror(order, spec, say=self._say_from_thread, moved=self._alive_while_moving)
@@ -123,8 +92,14 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_end)
         shipping = asyncio.create_task(self._guarded(self._ship_log()))
-        alive = self._heartbeat() if self._claim is None else self._hold(self._claim)
-        for work in (self._control(), self._watch_notice(), alive, self._watch_idle(), self._work()):
+        watching, main = self._watching, self._ready[self._spec.processes[0].name]
+        for work in (
+            watching.control(self._mirror.nudge if self._mirror is not None else None),
+            watching.notice(self._side),
+            self._heartbeat() if self._claim is None else self._hold(self._claim),
+            watching.idle(main, self._token, self._other_processes),
+            self._work(),
+        ):
             self._begin(work)
         end = await self._end
         self._machine.state, self._machine.reason = "stopping", end.reason
@@ -146,7 +121,7 @@ class Agent:
         machine = self._machine
         machine.state, machine.reason, machine.error = end.state, end.reason, end.error
         machine.exit_code, machine.hint = end.exit_code, end.hint
-        if self._claim is not None and self._spec.keep_on_error and _is_failure(end):
+        if self._claim is not None and self._spec.keep_on_error and is_failure(end):
             await self._stay(self._claim)
         self._report.last_word()
         if self._claim is not None:
@@ -160,11 +135,11 @@ class Agent:
         failed, machine.kept = machine.reason, True
         machine.reason = f"{failed}; its machine stays until the deadline: lofty ssh {name}, lofty down {name}"
         self._report.last_word()
-        while not self._hurry.is_set() and self._limit() is None:
+        while not self._hurry.is_set() and self._watching.limit() is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.deadline):
                     await self._hurry.wait()
-            await asyncio.to_thread(self._look_at_deadline)
+            await asyncio.to_thread(self._watching.look_at_deadline)
         machine.reason, machine.kept = failed, False
 
     def _told_to_end(self) -> None:
@@ -183,18 +158,6 @@ class Agent:
         with suppress(TimeoutError):
             async with asyncio.timeout(warning.WARNED_SECONDS - warning.HURRIED_SECONDS):
                 await self._hurry.wait()
-
-    async def _hold(self, claim: Claim) -> None:
-        """Keep the lease, which is the heartbeat too. Who loses it was taken for dead, and another machine works:
-        touch nothing more."""
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await asyncio.to_thread(claim.renew, time.time())
-            except Stale:
-                self._finish(End("lost", "another machine has taken the task up", goes_on=True))
-            except LoftyError as error:
-                sys.stderr.write(f"lease: {error}\n")  # the next renewal may still be in time
 
     def _leave(self, claim: Claim, end: End) -> None:
         """Let the next machine begin at once, or have the cloud end this one for good."""
@@ -233,11 +196,6 @@ class Agent:
 
     def _say_from_thread(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self._log.say, text)
-
-    def _alive_while_moving(self, moved: Moved) -> None:
-        """A long transfer is work, not silence."""
-        if self._claim is None and time.time() - (self._machine.heartbeat or 0) > HEARTBEAT_SECONDS:
-            self._loop.call_soon_threadsafe(self._report.save)
 
     # --- getting ready and working ---
 
@@ -323,7 +281,7 @@ class Agent:
             code = await self._run_once(process, places, main=main)
             if not process.restart:
                 if main:
-                    self._finish(_job_end(code))
+                    self._finish(of_job(code))
                 return
             deaths = [moment for moment in deaths if moment > time.time() - RESTART_WINDOW] + [time.time()]
             never_was = main and not self._ready[process.name].is_set()
@@ -370,7 +328,7 @@ class Agent:
         if main and not self._end.done():
             self._report.end_stage()
             self._machine.state = "running"
-            self._active = time.time()
+            self._watching.touch()
             self._report.save()
             if first:
                 self._begin(self._after_ready(places))
@@ -384,7 +342,12 @@ class Agent:
             self._log.say(f"what is installed could not be recorded: {error}")
         await recipe.compile_tools(places)
 
-    # --- watching ---
+    def _other_processes(self) -> list[psutil.Process]:
+        """What runs for the person: everything but Jupyter and TensorBoard themselves."""
+        spare = {one.pid for one in self._children.values()}
+        return list(tagged(self._order.store, self._machine.id, spare))
+
+    # --- signs of life ---
 
     async def _ship_log(self) -> None:
         """Woken by output, so that a quiet workspace costs nothing."""
@@ -400,103 +363,27 @@ class Agent:
                 if not self._output.is_set():
                     self._log.settle()
 
-    async def _control(self) -> None:
-        """The person's wishes (a file from the panel), the deadline, the budget."""
-        stop, nudge, since = self._run_folder / "stop", self._run_folder / "nudge", self._pace.deadline
-        while True:
-            if stop.exists():
-                self._finish(End("stopped", "stopped from the panel"))
-            if self._mirror is not None and nudge.exists():
-                nudge.unlink(missing_ok=True)
-                self._mirror.nudge()
-            if self._spec.tunnel:
-                self._look_at_tunnel()
-            since += self._pace.control
-            if since >= self._pace.deadline:
-                since = 0.0
-                self._look_at_deadline()
-            if self._limit() is not None:
-                self._look_at_deadline()  # it may have been moved a moment ago
-                limit = self._limit()
-                if limit is not None:
-                    self._finish(limit)
-            await asyncio.sleep(self._pace.control)
-
-    def _limit(self) -> End | None:
-        return _limit_reached(self._spec, self._machine, self._report.cost())
-
-    async def _watch_notice(self) -> None:
-        """The cloud's word that it is about to take the machine away: time for a last push and a last word."""
-        while True:
-            notice = await asyncio.to_thread(self._side.notice)
-            if notice is not None:
-                self._report.happened("interrupted", notice)
-                self._finish(End("interrupted", notice, goes_on=True))
-                return
-            await asyncio.sleep(NOTICE_SECONDS)
-
-    def _look_at_tunnel(self) -> None:
-        """What the tunnel has left word of: the address, or why there is none."""
-        try:
-            word = msgspec.json.decode((self._run_folder / "tunnel.json").read_bytes(), type=dict[str, str])
-        except (OSError, msgspec.MsgspecError):
-            word = {}
-        url, error = word.get("url", "").rstrip("/"), word.get("error", "")
-        if url != self._machine.public:
-            self._machine.public = url
-            if url:
-                self._report.happened("tunnel", f"reached at {url}, through {self._spec.tunnel}")
-            self._report.save()
-        note = f"{self._spec.tunnel} gives no address: {error}"
-        if error and note not in self._machine.notes:
-            self._report.note(note)
-            self._report.save()
-
-    def _look_at_deadline(self) -> None:
-        try:
-            deadline = self._records.deadline()
-        except LoftyError as error:
-            sys.stderr.write(f"deadline: {error}\n")  # the one that is known goes on to count
-            return
-        if deadline != self._machine.deadline:
-            self._machine.deadline = deadline
-            self._report.save()
-
     async def _heartbeat(self) -> None:
         while True:
             self._report.save()
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def _watch_idle(self) -> None:
-        if self._spec.idle is None or self._spec.kind != "workspace":
-            return
-        await self._ready[self._spec.processes[0].name].wait()
-        worked, told, told_at = Worked(), 0.0, 0.0
+    def _alive_while_moving(self, moved: Moved) -> None:
+        """A long transfer is work, not silence."""
+        if self._claim is None and time.time() - (self._machine.heartbeat or 0) > HEARTBEAT_SECONDS:
+            self._loop.call_soon_threadsafe(self._report.save)
+
+    async def _hold(self, claim: Claim) -> None:
+        """Keep the lease, which is the heartbeat too. Who loses it was taken for dead, and another machine works:
+        touch nothing more."""
         while True:
-            await asyncio.sleep(min(self._pace.idle, self._spec.idle / 4))
-            now = time.time()
-            seen = await asyncio.to_thread(self._activity)
-            others = await asyncio.to_thread(self._other_processes)
-            self._active = last_active(seen, worked=worked.look(others, now), before=self._active, now=now)
-            self._machine.idle_at = self._active + self._spec.idle
-            if self._machine.idle_at != told and now - told_at >= IDLE_TOLD_SECONDS:
-                told, told_at = self._machine.idle_at, now
-                self._report.save()
-            self._report.facts()
-            if now >= self._machine.idle_at:
-                self._finish(End("stopped", f"idle for {clock(self._spec.idle)}"))
-
-    def _activity(self) -> Activity:
-        raw = fetch(self._spec.port, f"/{self._spec.name}/lofty/api/activity", self._token)
-        try:
-            return msgspec.json.decode(raw, type=Activity) if raw else Activity()
-        except msgspec.MsgspecError:
-            return Activity()
-
-    def _other_processes(self) -> list[psutil.Process]:
-        """What runs for the person: everything but Jupyter and TensorBoard themselves."""
-        spare = {one.pid for one in self._children.values()}
-        return list(tagged(self._order.store, self._machine.id, spare))
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await asyncio.to_thread(claim.renew, time.time())
+            except Stale:
+                self._finish(End("lost", "another machine has taken the task up", goes_on=True))
+            except LoftyError as error:
+                sys.stderr.write(f"lease: {error}\n")  # the next renewal may still be in time
 
 
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
@@ -507,27 +394,6 @@ async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
 
 def _hidden(_: Machine) -> None:
     """Nobody lists."""
-
-
-def _job_end(code: int) -> End:
-    return End("succeeded" if code == 0 else "failed", "" if code == 0 else f"exit code {code}", code)
-
-
-def _is_failure(end: End) -> bool:
-    """Whether there is something to find out: not where a limit has ended the work."""
-    return end.state == "failed" and end.error != "LimitReached"
-
-
-def _limit_reached(spec: TaskSpec, machine: Machine, cost: float) -> End | None:
-    """The end that the deadline or the budget makes; None while there is some of both left. A workspace has stopped
-    then, and can be started again; a job has failed."""
-    if machine.deadline is not None and time.time() >= machine.deadline:
-        reason = "the deadline was reached"
-    elif spec.budget is not None and cost >= spec.budget:
-        reason = f"the budget of {spec.budget} USD is spent"
-    else:
-        return None
-    return End("stopped" if spec.kind == "workspace" else "failed", reason, error="LimitReached")
 
 
 def run(order_text: str) -> None:
