@@ -40,10 +40,11 @@ from .jupyter import job as jobs
 from .model import ids
 from .model.spec import TaskSpec
 from .model.state import Finding, Handle, Offer, Record
+from .progress import Progress, Step, silent
 from .reach import loopback
 from .store.base import Store
 from .store.records import Records
-from .task import Progress, Step, Task, port_taken, silent
+from .task import Task, port_taken
 
 
 class SystemClock:

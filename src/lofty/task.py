@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from shutil import rmtree
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from . import errors
 from .bindings import Bindings
+from .bringing import ALL, Bringing, Copy, Where
 from .drivers.base import Driver, Settings
 from .engine import apply, watch
 from .engine.clock import Clock
@@ -21,6 +21,7 @@ from .jupyter import workspace
 from .model.spec import Need, TaskSpec
 from .model.state import ALIVE, Cursor, Endpoint, LogLine, Observation, Record
 from .model.units import duration
+from .progress import Progress, Reporter, Step, silent
 from .reach import loopback
 from .store.base import Store
 from .store.records import Records
@@ -28,8 +29,7 @@ from .store.records import Records
 if TYPE_CHECKING:
     from .store.files.history import Version
     from .store.files.merge import Mode
-    from .store.files.report import Moved, Report
-    from .store.files.sync import Folder
+    from .store.files.report import Report
 
 
 class Context(Protocol):
@@ -47,47 +47,10 @@ class Context(Protocol):
 
 START_PACE = 0.5
 """Seconds between looks at a task that gets ready, for which a person waits."""
-Where = str | os.PathLike[str] | None
-"""A directory; None: the one that this computer bound to the task."""
-
-
 ATTACHED_SECONDS = 60.0
 """Between looks of who only waits for the end of a task on a cloud: 1,440 a day, each of four reads, 0.0023 USD."""
-
-
-class Step(NamedTuple):
-    """What is going on while a call waits."""
-
-    name: str
-    """`create`, `machine`, `agent`, `files`, `environment`, `jupyter`, `reach`, …"""
-    note: str = ""
-    seconds: float | None = None
-    """How long it took, once it is over."""
-    moved: Moved | None = None
-    """How far a transfer is."""
-
-
-Progress = Callable[[Step], None]
 FALLBACK_SECONDS = 60.0
 """Without a spot machine, before one on demand is asked for: a group tries all zones several times in it."""
-
-
-def silent(_: Step) -> None:
-    """Nobody watches."""
-
-
-class Bringing(NamedTuple):
-    """How files come back."""
-
-    path: str = ""
-    """Only this one and what is in it, relative to the working directory; empty: all of them."""
-    exclude: tuple[str, ...] | None = None
-    """Instead of what was left out when the task was made."""
-    keep: bool = False
-    """Leave here what the machine has deleted."""
-
-
-ALL = Bringing()
 
 
 class Task:
@@ -96,6 +59,7 @@ class Task:
     def __init__(self, context: Context, record: Record) -> None:
         self._context, self.record, self.handle = context, record, record.handle
         self._driver = context.driver(record.handle.driver)
+        self._copy = Copy(context.bindings, context.home, context.side, record)
 
     def __repr__(self) -> str:
         return f"<lofty {self.kind} {self.name}>"
@@ -103,14 +67,12 @@ class Task:
     @property
     def spec(self) -> TaskSpec:
         """What was asked for. Raises `LoftyError` where only remains are left."""
-        if self.record.spec is None:
-            raise LoftyError(f"{self.handle.id} has no readable record", hint=f"lofty down {self.handle.id}")
-        return self.record.spec
+        return self.record.asked
 
     @property
     def name(self) -> str:
         """Its name; the identifier where the record is lost."""
-        return self.record.spec.name if self.record.spec else self.handle.id
+        return self.record.name
 
     @property
     def kind(self) -> str:
@@ -311,7 +273,7 @@ class Task:
     def _await_up(self, progress: Progress, asked: float | None) -> float | None:
         """Wait until it is up, or will not be; gives when its last stage was over, by the machine's clock. `asked` is
         when a machine was asked for; None where none was, or it is this computer."""
-        reporter, drought = _Reporter(progress, asked), watch.Drought(self._context.clock, FALLBACK_SECONDS)
+        reporter, drought = Reporter(progress, asked), watch.Drought(self._context.clock, FALLBACK_SECONDS)
         pace = min(self._pace, START_PACE)
         connected = self.kind != "workspace" or not self._over_ssh
         for seen in watch.watch(self._driver, self.handle, self._context.clock, watch.is_up, pace):
@@ -413,51 +375,12 @@ class Task:
 
         if self.in_place:
             return Report()
-        return self._folder(source, progress, git=git).sync("push", force=force)
+        return self._copy.folder(source, progress, git=git).sync("push", force=force)
 
     def _bring(self, mode: Mode, to: Where, progress: Progress, how: Bringing, *, force: bool) -> Report:
-        from .store import repository
         from .store.files.report import Report
 
-        if self.in_place:
-            return Report()
-        folder = self._folder(to, progress, how)
-        report = folder.sync(mode, force=force, keep=how.keep)
-        if (folder.root / ".git").exists():
-            moved = repository.fetch_back(Store(self.handle.store), folder.root, self.name)
-            if moved:
-                report.notes.append(f"commits of the machine are under refs/lofty/{self.name}/")
-        return report
-
-    def _folder(self, to: Where, progress: Progress, how: Bringing = ALL, *, git: bool = True) -> Folder:
-        from .store import files
-        from .store.files import ignore
-
-        if to is None:
-            binding = self._context.bindings.get(self.handle.id)
-            if binding is None:
-                hint = f"lofty pull {self.name} --to DIR"
-                raise UsageError(f"no directory here belongs to '{self.name}'", hint=hint)
-            root = Path(binding.directory)
-        else:
-            root = Path(to).expanduser().resolve()
-        url = self.spec.files(self.handle.store)
-        exclude = self.spec.exclude if how.exclude is None else how.exclude
-        return files.folder(
-            root,
-            Store(url),
-            files.memory_of(self._memories, root, url),
-            side=self._context.side,
-            plain=bool(self.spec.container),
-            exclude=(*ignore.only(how.path), *exclude) if how.path else exclude,
-            include=self.spec.outputs,
-            git=git,
-            watcher=lambda moved: progress(Step("files", moved=moved)),
-        )
-
-    @property
-    def _memories(self) -> Path:
-        return self._context.home / "sync" / self.handle.id
+        return Report() if self.in_place else self._copy.bring(mode, to, progress, how, force=force)
 
     def attach(
         self,
@@ -474,7 +397,9 @@ class Task:
             told(report)
 
         store = Store(self.handle.store)
-        live = Live(self._folder(None, silent), HERE if store.root is not None else CLOUD, told=tell, failed=failed)
+        live = Live(
+            self._copy.folder(None, silent), HERE if store.root is not None else CLOUD, told=tell, failed=failed
+        )
         thread = Thread(target=live.run, name="lofty-live", daemon=True)
         thread.start()
         try:
@@ -495,39 +420,14 @@ class Task:
 
     def history(self, path: str = "") -> list[Version]:
         """The versions that are kept, oldest first; with a path, those in which it changed."""
-        from .store.files import history
-        from .store.files.version import Versions
-
-        return history.versions(Versions(self._versioned()), path)
+        return self._copy.history(path)
 
     def restore(
         self, at: Callable[[float, int], bool], paths: Sequence[str] = (), to: str | os.PathLike[str] | None = None
     ) -> tuple[Version, Report]:
         """Bring back what was there at that time, into the directory here or `to` another. What was not sent yet is
         kept beside."""
-        from .store.files import Packed, history, memory_of
-
-        layout = Packed(self._versioned())
-        found = history.find(layout.versions, at)
-        binding = self._context.bindings.get(self.handle.id)
-        if binding is None and to is None:
-            raise UsageError(f"no directory here belongs to '{self.name}'", hint=f"lofty restore {self.name} --to DIR")
-        root = Path(binding.directory if binding else to or "")
-        memory = memory_of(self._memories, root, layout.versions.store.url)
-        into = Path(to).expanduser().resolve() if to is not None else None
-        report = history.restore(layout, found, root, memory, paths=paths, side=self._context.side, to=into)
-        return found, report
-
-    def _versioned(self) -> Store:
-        if self.in_place:
-            hint = "lofty sync DIR URL keeps versions of a folder"
-            raise UsageError(f"'{self.name}' works in {self.spec.workdir} itself: no versions are kept", hint=hint)
-        if self.spec.container:
-            raise UsageError(
-                f"the files of '{self.name}' lie in {self.spec.container}, which keeps no versions of lofty's",
-                hint="have the bucket itself keep versions",
-            )
-        return Store(self.spec.files(self.handle.store))
+        return self._copy.restore(at, paths, to)
 
     def down(
         self,
@@ -571,46 +471,11 @@ class Task:
         left = apply.destroy(self._driver.resources(spec, None), self._context.clock)
         if left:
             raise LoftyError(f"not everything could be removed: {'; '.join(left)}", hint=f"lofty down {self.name}")
-        self._context.bindings.remove(self.handle.id)
-        rmtree(self._memories, ignore_errors=True)
+        self._copy.forget()
         if self._over_ssh:
             from .reach import forward
 
             forward.forget(self._context.home, self.handle.id)
-
-
-class _Reporter:
-    """Turns observations into steps, each told when it begins and when it is over. The first two are not the agent's
-    own: `machine`, from the request to lofty's first line there, which is the cloud's time; and `agent`, from then on
-    to its first stage."""
-
-    def __init__(self, progress: Progress, asked: float | None = None) -> None:
-        self._progress, self._asked = progress, asked
-        self._begun: set[str] = set()
-        self._over: set[str] = set()
-        self._notes: set[str] = set()
-
-    def look(self, seen: Observation) -> None:
-        if self._asked is not None and not self._begun:
-            self._begun.add("machine")
-            self._progress(Step("machine"))
-        told = [event.text for event in seen.events if event.code in ("launch-failed", "on-demand")]
-        for note in [*told, *(note for machine in seen.machines for note in machine.notes)]:
-            if note not in self._notes:
-                self._notes.add(note)
-                self._progress(Step("note", note))
-        for machine in seen.machines:
-            if self._asked is not None and machine.booted and machine.stages and "machine" not in self._over:
-                self._over |= {"machine", "agent"}
-                self._progress(Step("machine", seconds=max(0.0, machine.booted - self._asked)))
-                self._progress(Step("agent", seconds=machine.stages[0].started - machine.booted))
-            for stage in machine.stages:
-                if stage.name not in self._begun:
-                    self._begun.add(stage.name)
-                    self._progress(Step(stage.name, stage.note))
-                if stage.ended is not None and stage.name not in self._over:
-                    self._over.add(stage.name)
-                    self._progress(Step(stage.name, stage.note, stage.ended - stage.started))
 
 
 def port_taken(port: int, hint: str) -> Conflict:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lofty import Client
+from lofty.bringing import Bringing
 from lofty.errors import Conflict, LoftyError, SpecError
 from lofty.store.files.predecessor import from_predecessor
-from lofty.task import Bringing
 from tests.conftest import Lofty
 
 

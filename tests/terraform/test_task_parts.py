@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from lofty.errors import Conflict, Interrupted, LoftyError, SpecError
 from lofty.model import ids
 from lofty.model.state import Event, LogLine, Machine, State
+from lofty.progress import Step
 from lofty.store.files.ignore import Rules, only
-from lofty.task import Step
 from lofty.terraform.clients import environ_of, patience
 from lofty.terraform.resource import Call
 from lofty.terraform.task import environment, identity, results, storage, words

@@ -8,7 +8,7 @@ import pytest
 
 from lofty.cli.output import Progress, tell_timings
 from lofty.model.state import Machine, Observation, Stage
-from lofty.task import Step, _Reporter
+from lofty.progress import Reporter, Step
 
 
 def seen(*stages: Stage, booted: float | None = None) -> Observation:
@@ -17,7 +17,7 @@ def seen(*stages: Stage, booted: float | None = None) -> Observation:
 
 def told(asked: float | None, *observations: Observation) -> list[tuple[str, float | None]]:
     steps: list[Step] = []
-    reporter = _Reporter(steps.append, asked)
+    reporter = Reporter(steps.append, asked)
     for one in observations:
         reporter.look(one)
     return [(step.name, step.seconds) for step in steps]

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from ..errors import LoftyError
 from .money import Price
 from .spec import TaskSpec
 
@@ -138,6 +139,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     seen: Observation | None = None
     """How it stood when it was found, where finding many tells that too: what a list shows, without events and stages.
     None: ask."""
+
+    @property
+    def name(self) -> str:
+        """Its name; the identifier where what was asked for is lost."""
+        return self.spec.name if self.spec else self.handle.id
+
+    @property
+    def asked(self) -> TaskSpec:
+        """What was asked for. Raises `LoftyError` where that is lost."""
+        if self.spec is None:
+            raise LoftyError(f"{self.handle.id} has no readable record", hint=f"lofty down {self.handle.id}")
+        return self.spec
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):

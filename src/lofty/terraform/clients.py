@@ -18,7 +18,8 @@ from .resource import Call
 
 if TYPE_CHECKING:
     from ..api import Client
-    from ..task import Step, Task
+    from ..progress import Step
+    from ..task import Task
 
 KEPT = ("LOFTY_INDEX_URL", "LOFTY_SUBNET")
 """Of the variables that stand for options, those that say something about this computer and not about a task."""

@@ -14,8 +14,8 @@ from . import identity, results, storage, words
 
 if TYPE_CHECKING:
     from ...api import Client
+    from ...progress import Progress
     from ...store.files import Report
-    from ...task import Progress
 
 END = "end it with the old provider: terraform destroy; or, if it is gone for certain: terraform state rm"
 
@@ -47,10 +47,9 @@ def shown(old: Inherited) -> Values:
 
 def brought(client: Client, old: Inherited, state: Values, progress: Progress) -> Report | None:
     """Its outputs, as the block `storage` wants them; None where it wants none."""
+    from ...progress import Step
     from ...store import files
     from ...store.base import Store
-    from ...store.files import ignore
-    from ...task import Step
 
     place = storage.of(state["storage"])
     how = place.bringing
@@ -62,7 +61,7 @@ def brought(client: Client, old: Inherited, state: Values, progress: Progress) -
         files.memory_of(client.home / "sync" / state["id"], place.workdir, old.files),
         side=client.side,
         plain=True,
-        exclude=(*ignore.only(how.path), *place.exclude) if how.path else place.exclude,
+        exclude=how.leaving_out(place.exclude),
         git=False,
         watcher=lambda moved: progress(Step("files", moved=moved)),
     )

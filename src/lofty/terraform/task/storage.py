@@ -14,7 +14,7 @@ from ..diagnostics import Diagnostic
 from ..schema import UNKNOWN
 
 if TYPE_CHECKING:
-    from ...task import Bringing
+    from ...bringing import Bringing
 
 ALWAYS = ("/main.tf", "/terraform.tfstate*", "/.terraform*")
 """What is terraform's own in a directory, and never goes along."""
@@ -50,7 +50,7 @@ class Storage(NamedTuple):
     def bringing(self) -> Bringing | None:
         """How files come back; None: not at all. What is here stays here, as the predecessor copied and did not
         mirror."""
-        from ...task import Bringing
+        from ...bringing import Bringing
 
         if not self.output:
             return None
