@@ -232,9 +232,11 @@ def test_a_name_is_claimed_once_and_told_back() -> None:
     records = Records(memory())
     assert records.spec() is None
     records.create_spec(SPEC)
+    records.create_spec(SPEC)  # by another process that had the same idea
     assert records.spec() == SPEC
     with pytest.raises(Stale):
-        records.create_spec(SPEC)
+        records.create_spec(msgspec.structs.replace(SPEC, created=2.0))
+    assert records.spec() == SPEC
 
 
 def test_machines_in_order_and_one_claim_each() -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..errors import StoreError
+from ..errors import Stale, StoreError
 from ..model.spec import TaskSpec
 from ..model.state import Cursor, Event, LogLine, Machine
 from .base import Store
@@ -37,8 +37,12 @@ class Records:
         return self._decode("task.json", TaskSpec)
 
     def create_spec(self, spec: TaskSpec) -> None:
-        """Claim the task's name; `Stale` when it is taken."""
-        self.store.create("task.json", _pretty(spec))
+        """Claim the task's name, or find it claimed for the very same; `Stale` when it is taken by another."""
+        try:
+            self.store.create("task.json", _pretty(spec))
+        except Stale:
+            if self.spec() != spec:
+                raise
 
     def machines(self) -> list[Machine]:
         """Every machine the task ever had, in order."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...boot.bundle import Arch, bundle
-from ...errors import Forbidden, Stale
+from ...errors import Forbidden
 from ...model.spec import TaskSpec
 from ...store.base import Store
 from ...store.records import Records
@@ -76,12 +76,7 @@ class TaskStore:
 
     def create(self) -> None:
         """Make it, or find it made."""
-        records = Records(Store(self.name))
-        try:
-            records.create_spec(self._task)
-        except Stale:
-            if records.spec() != self._task:
-                raise
+        Records(Store(self.name)).create_spec(self._task)
 
     def delete(self) -> None:
         """The record last: as long as anything is there, it says whose."""

@@ -264,12 +264,7 @@ class _TaskStore:
         # Private from the first moment: tokens will lie in it.
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path.mkdir(exist_ok=True, mode=0o700)
-        records = Records(Store(self._path.as_uri()))
-        try:
-            records.create_spec(self._task)
-        except Stale:
-            if records.spec() != self._task:
-                raise
+        Records(Store(self._path.as_uri())).create_spec(self._task)
 
     def delete(self) -> None:
         Store(self._path.as_uri()).clear() if self._path.exists() else None
