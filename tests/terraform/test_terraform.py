@@ -57,34 +57,38 @@ def test_console(terraform: Terraform) -> None:
     assert '"ready" = 1' in said.stdout
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "actions"),
-    [
-        ([], ['mode = "x"'], ["update"]),
-        ([], ["size = 2"], ["update"]),
-        (["size = 2"], [], ["update"]),
-        ([], ['region = "there"'], ["delete", "create"]),
-        (['region = "there"'], [], ["no-op"]),
-        (["ratio = 0.1"], ["ratio = 0.10"], ["no-op"]),
-        (["ratio = 0.3"], ["ratio = 0.30000000000000004"], ["update"]),
-        (["ratio = 18446744073709551617"], ["ratio = 18446744073709551618"], ["update"]),
-        (['marks = ["a", "b"]'], ['marks = ["b", "a", "a"]'], ["no-op"]),
-        (['words = ["a", "b"]'], ['words = ["b", "a"]'], ["update"]),
-        (['tags = { a = "" }'], ["tags = { a = null }"], ["update"]),
-        (["tags = {}"], [], ["update"]),
-        (['storage { workdir = "w" }'], ['storage {\n workdir = "w"\n output = "o"\n }'], ["update"]),
-        (['storage { workdir = "w" }'], ['storage { workdir = "v" }'], ["delete", "create"]),
-        (['storage { workdir = "w" }'], [], ["delete", "create"]),
-        (['storage { workdir = "w" }'], ['storage {\n workdir = "w"\n output = ""\n }'], ["no-op"]),
-        ([], ['timeouts { create = "1h" }'], ["update"]),
-        (['timeouts { create = "1h" }'], ['timeouts { create = "1h" }'], ["no-op"]),
-    ],
-)
-def test_changes(terraform: Terraform, before: list[str], after: list[str], actions: list[str]) -> None:
-    terraform.write(terraform.thing("a", *before))
+CHANGES: list[tuple[list[str], list[str], list[str]]] = [
+    ([], ['mode = "x"'], ["update"]),
+    ([], ["size = 2"], ["update"]),
+    (["size = 2"], [], ["update"]),
+    ([], ['region = "there"'], ["delete", "create"]),
+    (['region = "there"'], [], ["no-op"]),
+    (["ratio = 0.1"], ["ratio = 0.10"], ["no-op"]),
+    (["ratio = 0.3"], ["ratio = 0.30000000000000004"], ["update"]),
+    (["ratio = 18446744073709551617"], ["ratio = 18446744073709551618"], ["update"]),
+    (['marks = ["a", "b"]'], ['marks = ["b", "a", "a"]'], ["no-op"]),
+    (['words = ["a", "b"]'], ['words = ["b", "a"]'], ["update"]),
+    (['tags = { a = "" }'], ["tags = { a = null }"], ["update"]),
+    (["tags = {}"], [], ["update"]),
+    (['storage { workdir = "w" }'], ['storage {\n workdir = "w"\n output = "o"\n }'], ["update"]),
+    (['storage { workdir = "w" }'], ['storage { workdir = "v" }'], ["delete", "create"]),
+    (['storage { workdir = "w" }'], [], ["delete", "create"]),
+    (['storage { workdir = "w" }'], ['storage {\n workdir = "w"\n output = ""\n }'], ["no-op"]),
+    ([], ['timeouts { create = "1h" }'], ["update"]),
+    (['timeouts { create = "1h" }'], ['timeouts { create = "1h" }'], ["no-op"]),
+]
+"""Before, after, and what is to be done."""
+
+
+def test_changes(terraform: Terraform) -> None:
+    """All beside each other: a resource knows nothing of the others, and terraform starts once."""
+    terraform.write(*(terraform.thing(f"n{number}", *before) for number, (before, _, _) in enumerate(CHANGES)))
     terraform.apply()
-    terraform.write(terraform.thing("a", *after))
-    assert terraform.changes()["test_thing.a"]["actions"] == actions
+    terraform.write(*(terraform.thing(f"n{number}", *after) for number, (_, after, _) in enumerate(CHANGES)))
+    found = terraform.changes()
+    assert len(found) == len(CHANGES)
+    for number, case in enumerate(CHANGES):
+        assert found[f"test_thing.n{number}"]["actions"] == case[2], case
     terraform.ok("apply", "plan")
     assert terraform("plan", "-detailed-exitcode").code == 0
 
