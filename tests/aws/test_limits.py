@@ -49,7 +49,7 @@ def deadline(cloud: Cloudbox, task: str) -> Any:
 
 def test_files_are_sent_the_deadline_moves_and_rest_ends_it(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
     began = time.time()
-    facts = person.ok("lab", folder, "-d", "--json", "--timeout", "2h", "--idle", "45s", timeout=200).json()
+    facts = person.ok("lab", folder, "-d", "--json", "--timeout", "2h", "--idle", "40s", timeout=200).json()
     workspace = Workspace(facts)
     assert 7200 <= deadline(cloud, facts["id"]) - began <= 7200 + 120
 
@@ -69,8 +69,8 @@ def test_files_are_sent_the_deadline_moves_and_rest_ends_it(cloud: Cloudbox, per
 
 
 def test_the_budget_ends_it(cloud: Cloudbox, person: Lofty, folder: Path) -> None:
-    done = person("run", "sleep.sh", "--budget", "0.03", "--machine", "xl", cwd=scripts(folder), timeout=300)
-    assert (done.code, "the budget of 0.03 USD is spent" in done.err) == (143, True), done
+    done = person("run", "sleep.sh", "--budget", "0.02", "--machine", "xl", cwd=scripts(folder), timeout=300)
+    assert (done.code, "the budget of 0.02 USD is spent" in done.err) == (143, True), done
     eventually(lambda: running(cloud) == [], 60)
     assert listed(person, "sleep-1")["state"] == "failed"
     person.ok("down", "sleep-1", "-y", timeout=120)
