@@ -20,7 +20,7 @@ def lofty(lofty: Lofty) -> Iterator[Lofty]:
     yield lofty
     while OPEN:
         OPEN.pop().close()
-    lofty("down", "--all", "-y", "--discard")
+    lofty.clear()
     eventually(lambda: not processes(lofty), 5, check=False)
     left = []
     for process in processes(lofty):
