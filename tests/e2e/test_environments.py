@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import Lofty, eventually
-from .support import lab, listed, make_folder, nothing_left, printed, snapshot, write_notebook
+from .support import Workspace, lab, listed, make_folder, nothing_left, printed, snapshot, write_notebook
 
 LOOK = "import json, sys, six; print(json.dumps([six.__version__, sys.executable, sys.prefix]))"
 PROJECT = '[project]\nname = "mine"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six=={six}"]\n'
@@ -91,8 +91,8 @@ def test_the_folder_names_the_environment(lofty: Lofty, tmp_path: Path, jupyter_
     WAYS[way](lofty, folder)
     before = snapshot(folder)
 
-    done = lofty.ok("lab", folder, "-d")
-    workspace = lab(lofty, folder)
+    done = lofty.ok("lab", folder, "-d", "--json")
+    workspace = Workspace(done.json())
     kernel = workspace.kernel()
     answers = {"kernel": json.loads(kernel.run(LOOK))}
     if not way.startswith(".venv"):
