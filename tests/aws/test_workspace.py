@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from playwright.sync_api import expect
 
 from lofty.store.states import Lease
 from tests.browser.conftest import run_cell
@@ -224,12 +225,17 @@ def test_a_browser_finds_the_page_again_after_the_power_failed(cloud: Cloudbox, 
         cloud.machine(first.id).cut()
         eventually(lambda: not workspace.answers(), 30)
         until = later(cloud, facts["id"])
+        shown = page.goto(url)  # as somebody does whose page has stopped to answer
+        assert shown is not None
+        assert shown.status == 503
+        expect(page.locator("h1")).to_contain_text("work")
+        page.screenshot(path=folder.parent / "waiting.png")
         eventually(workspace.answers, 240)
         assert time.time() > until, "a lease runs out first"
         print(f"back after {time.monotonic() - began:.0f} s")
         assert [one.id for one in cloud.machines() if one.state == "running"] != [first.id]
 
-        page.goto(url)
+        # The page that says so becomes the notebook by itself.
         run_cell(page, "print(6*7)", "42")
         page.screenshot(path=folder.parent / "again.png")
     assert person.ok("url", "work").out.strip().splitlines()[0].endswith(workspace.url)

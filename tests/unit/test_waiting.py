@@ -41,8 +41,8 @@ def seen(state: State, reason: str = "", stage: str = "") -> Observation:
 @pytest.mark.parametrize(
     ("news", "words"),
     [
-        (News("ws"), ["The machine of ws does not answer yet", "lofty ls", "lofty logs ws"]),
-        (News("ws", seen("running"), "no route"), ["does not answer yet", "no route"]),
+        (News("ws"), ["ws: no answer from its machine yet", "lofty ls", "lofty logs ws"]),
+        (News("ws", seen("running"), "no route"), ["no answer from its machine yet", "no route"]),
         (News("ws", seen("pending", "no spot capacity")), ["ws is getting a machine", "no spot capacity"]),
         (News("ws", seen("starting", stage="environment")), ["ws is getting a machine", "Now: environment"]),
         (News("ws", seen("stopping")), ["ws is ending"]),

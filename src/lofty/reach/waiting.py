@@ -88,7 +88,8 @@ def _words(news: News) -> tuple[str, list[str]]:
         return f"{news.name} is getting a machine", [*reason, *_stage(news.seen), look]
     if state == "stopping":
         return f"{news.name} is ending", [*reason, look]
-    return f"The machine of {news.name} does not answer yet", [*problem, look]
+    why = "It may be starting, or its cloud has taken it away: then another one takes its place."
+    return f"{news.name}: no answer from its machine yet", [why, *problem, look]
 
 
 def _stage(seen: Observation | None) -> list[str]:
