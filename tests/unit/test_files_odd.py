@@ -23,6 +23,8 @@ from lofty.store.files.state import State
 from lofty.store.files.tree import PIECE, File, clashes, shown, stays
 from lofty.store.files.write import Writer
 
+from .sides import newest
+
 _numbers = itertools.count()
 
 
@@ -124,6 +126,21 @@ def test_a_persons_modes_stay(pair: Pair) -> None:
     pair.across()
     assert (pair.b / "private").read_text() == "2"
     assert (pair.b / "private").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_far_above_is_no_longer_empty(pair: Pair) -> None:
+    """Nobody need have told of the folder between."""
+    (pair.a / "d").mkdir()
+    pair.across()
+    assert list(newest(Store(pair.url))) == ["d/"]
+    (pair.a / "d/e/f").mkdir(parents=True)
+    (pair.a / "d/e/f/x").write_text("1")
+    pair.sync("a", only=["d/e/f/x"])
+    assert list(newest(Store(pair.url))) == ["d/e/f/x"]
+    (pair.a / "d/e/f/x").unlink()
+    (pair.a / "d/e/f").rmdir()
+    pair.sync("a", only=["d/e/f/x"])
+    assert list(newest(Store(pair.url))) == ["d/e/"]
 
 
 def test_a_file_that_is_being_written_waits(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

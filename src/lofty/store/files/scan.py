@@ -52,6 +52,8 @@ class _Walk:
     def __init__(self, root: Path, rules: Rules) -> None:
         self.found = Scan()
         self.rules = rules
+        self.seen: set[str] = set()
+        """Folders above something heard of, that were looked at."""
         self._root = os.fspath(root)
 
     def all(self) -> Iterator[Found]:
@@ -196,8 +198,7 @@ def _missing(glance: Glance, walk: _Walk) -> None:
 
 
 def _one(walk: _Walk, state: State, path: str) -> None:
-    """A path that something was heard of, what is in it, and the nearest folder above, which may have become empty
-    or ceased to be."""
+    """A path that something was heard of, what is in it, and the folders above."""
     key = encode(path)
     seen = walk.look(path)
     folder = seen is not None and stat.S_ISDIR(seen.st_mode)
@@ -209,12 +210,23 @@ def _one(walk: _Walk, state: State, path: str) -> None:
     else:
         _join(iter(()), state.glances(beneath(key)), walk)
         _compare(walk, state, key, seen if seen is not None and walk.carries(path, seen) else None)
+    _upwards(walk, state, path)
+
+
+def _upwards(walk: _Walk, state: State, path: str) -> None:
+    """The folders above: the nearest may have become empty, and none of those above it is so any more."""
+    below = False
     for upper in above(path):
-        if (up := walk.look(upper)) is not None and stat.S_ISDIR(up.st_mode):
-            if not walk.leave(upper, folder=True):
-                marker = encode(upper) + b"/"
-                _join(iter([(marker, None)] if walk.empty(upper) else []), _glance(state, marker), walk)
-            break
+        if upper in walk.seen:  # and so are those above it
+            return
+        if (up := walk.look(upper)) is None or not stat.S_ISDIR(up.st_mode):
+            continue
+        walk.seen.add(upper)
+        if not walk.leave(upper, folder=True):
+            marker = encode(upper) + b"/"
+            empty = not below and walk.empty(upper)
+            _join(iter([(marker, None)] if empty else []), _glance(state, marker), walk)
+            below = True
 
 
 def _compare(walk: _Walk, state: State, key: bytes, seen: os.stat_result | None) -> None:
