@@ -68,7 +68,7 @@ def answer(news: News) -> bytes:
         f"Content-Length: {len(page)}\r\n"
         f"Retry-After: {AGAIN}\r\n"
         "Cache-Control: no-store\r\n"
-        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n"
+        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'\r\n"
         "Connection: close\r\n"
         "\r\n"
     )
