@@ -27,7 +27,7 @@ MOST_TIME = 1 << 62
 """No file is written later, in nanoseconds since the epoch: in the year 2116."""
 
 
-class File(msgspec.Struct, frozen=True, array_like=True):
+class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What lies at a path."""
 
     pieces: tuple[bytes, ...] = ()
@@ -47,7 +47,7 @@ class File(msgspec.Struct, frozen=True, array_like=True):
         return other is not None and (self.pieces, self.size, self.link) == (other.pieces, other.size, other.link)
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
+class Place(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a piece lies in the store."""
 
     pack: bytes
@@ -62,7 +62,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     """Whether the frame is compressed."""
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True):
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One path of a version, or that it is gone."""
 
     path: bytes

@@ -25,7 +25,7 @@ _LIFE = f"{secrets.token_hex(4)}-"
 """Of this process: another may have had its number before, and always has where every process is number 1."""
 
 
-class Take(msgspec.Struct, frozen=True):
+class Take(msgspec.Struct, frozen=True, gc=False):
     """A row to be taken over."""
 
     row: Row
