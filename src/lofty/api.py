@@ -76,7 +76,8 @@ class Client:
     # --- making tasks -----------------------------------------------------------------------------------------
 
     def lab(self, path: str | os.PathLike[str] = ".", *, progress: Progress = silent, **options: Any) -> Task:
-        """A workspace on a directory, ready to be opened; the one that is there already when there is one."""
+        """A workspace on a directory, or on that of a notebook, ready to be opened; the one that is there already when
+        there is one."""
         spec, port = self._lab_request(path, options)
         present = self._same(spec)
         if present is not None:
@@ -153,7 +154,7 @@ class Client:
 
     def _lab_request(self, path: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple[TaskSpec, int]:
         """What a workspace asks for, checked, and the port named for it, 0 where none was; nothing is made yet."""
-        source = request.folder(path)
+        source = request.folder(request.opened(path)[0])
         chosen = config.resolve("lab", source, options, self.environ)
         name = ids.check_name(chosen.name) if chosen.name else ids.slug(source.name)
         return request.workspace_spec(source, chosen, self._identity(name, chosen.on)), chosen.port or 0

@@ -44,6 +44,18 @@ def folder(path: str | os.PathLike[str]) -> Path:
     return found.resolve()
 
 
+def opened(path: str | os.PathLike[str]) -> tuple[str | os.PathLike[str], str]:
+    """The directory that a workspace is meant to work in, and the notebook there that is to be in front, if one was
+    named: relative, with `/`. Then it works where a job would (`workdir`), though never in the whole home."""
+    found = Path(path).expanduser()
+    if found.suffix != ".ipynb" or not found.is_file():
+        return path, ""
+    file = found.resolve()
+    source = workdir(file, None)
+    source = file.parent if source == Path.home().resolve() else source
+    return source, file.relative_to(source).as_posix()
+
+
 def workdir(file: Path, named: str | None) -> Path:
     """Where a job runs: the directory named, else the current one when the file lies beneath it, else the file's."""
     if named:

@@ -26,6 +26,7 @@ HARMLESS = (
     r"font-roboto/",  # TensorBoard's page asks for some fonts that its package lacks
     r"Cannot read properties of undefined \(reading 'schema'\)",  # Notebook 7.6 by itself, on every page
     r"Cannot read properties of null \(reading 'updateRenderOption'\)",  # likewise
+    r"Command 'filebrowser:open-path' not registered",  # Notebook, where Lab has the notebook open in another tab
     r"Comm not found for comm id",  # two pages on one kernel
     # Jupyter lists a folder file by file, and gives up when one is renamed meanwhile; Lab asks again by itself.
     r"status of 404 \(Not Found\) \(\S+/api/contents\?content=1",

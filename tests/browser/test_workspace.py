@@ -51,6 +51,20 @@ def test_lab_notebook_and_tensorboard_at_one_address(lofty: Lofty, visit: Visit,
     eventually(lambda: card.locator("line-chart canvas").evaluate(COLOURED) > 200, 20)
 
 
+def test_a_notebook_is_opened_by_its_name(lofty: Lofty, visit: Visit, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "work")
+    (folder / "more").mkdir()
+    book = write_notebook(folder / "more/my book.ipynb", "6*7")
+    facts = lofty.ok("notebook", book, "-d", "--json", cwd=folder).json()
+    assert facts["directory"] == str(folder)
+    page = visit.page(facts["url"])
+    expect(page.locator(".jp-Notebook:visible .jp-CodeCell .cm-content")).to_have_text("6*7", timeout=40_000)
+    classic = visit.page(facts["notebook_url"])
+    run_cell(classic, "print(6*7)", "42")
+    again = lofty.ok("lab", folder, "-d", "--json").json()
+    assert again["id"] == facts["id"], "the same workspace"
+
+
 PAGES = ("lab", "tree", "tensorboard/", "lofty/")
 CONTENT = ("jupyter-config-data", "tf-tensorboard", "tensorboard.css", "lofty-panel", "answer.ipynb")
 

@@ -12,7 +12,7 @@ import pytest
 
 from lofty import config, request
 from lofty.errors import Conflict, SpecError, UsageError
-from lofty.jupyter import job
+from lofty.jupyter import job, workspace
 from lofty.model.spec import TaskSpec
 
 NOTEBOOK = json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
@@ -52,6 +52,25 @@ def test_the_files_own_directory_when_it_does_not(tmp_path: Path, monkeypatch: p
     (tmp_path / "ab").mkdir()  # the beginning of a name is no parent
     monkeypatch.chdir(tmp_path / "ab")
     assert request.workdir(file, None) == tmp_path / "a"
+
+
+def test_a_workspace_on_a_notebook_is_one_on_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = notebook(tmp_path / "home" / "a" / "b")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "home" / "a")
+    assert request.opened("b/nb.ipynb") == (tmp_path / "home" / "a", "b/nb.ipynb")
+    monkeypatch.chdir(tmp_path)
+    assert request.opened("~/a/b/nb.ipynb") == (tmp_path, "home/a/b/nb.ipynb")
+    monkeypatch.chdir(tmp_path / "home")
+    assert request.opened(file) == (file.parent, "nb.ipynb"), "nobody means all that is theirs"
+    for other in ("a", "b/none.ipynb", "a/b/train.py", "."):
+        assert request.opened(other) == (other, "")
+
+
+def test_a_notebook_in_front_whatever_its_name() -> None:
+    place = workspace.addresses("http://127.0.0.1:80", "ws", "tok").at("a b/c#?.ipynb")
+    assert place.lab == "http://127.0.0.1:80/ws/lab/tree/a%20b/c%23%3F.ipynb?token=tok"
+    assert place.notebook == "http://127.0.0.1:80/ws/notebooks/a%20b/c%23%3F.ipynb?token=tok"
 
 
 def test_the_directory_named_has_to_hold_the_file(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def make(verb: str) -> click.Command:
 
 
 _HELP = {
-    "lab": "Open JupyterLab, Notebook and TensorBoard on the folder PATH (default: here).",
-    "notebook": "Open the classic notebook page on the folder PATH (default: here).",
+    "lab": "Open JupyterLab, Notebook and TensorBoard on PATH, a folder or a notebook (default: here).",
+    "notebook": "Open the classic notebook page on PATH, a folder or a notebook (default: here).",
 }
 
 
@@ -51,9 +51,11 @@ def _lab(
 ) -> None:
     import time
 
+    from .. import request
     from ..api import Client
 
     client = Client()
+    _, front = request.opened(path)
     if dry_run:
         from .plans import show
 
@@ -68,8 +70,11 @@ def _lab(
     seconds = progress.timings(began)
     seen = task.observe()
     place = task.addresses
+    if place is not None and front:
+        place = place.at(front)
     if as_json:
-        document({**facts(task, seen), **({"timings": seconds} if timings else {})})
+        there = {"url": place.lab, "notebook_url": place.notebook} if place is not None else {}
+        document({**facts(task, seen), **there, **({"timings": seconds} if timings else {})})
         return
     assert place is not None
     first = place.notebook if verb == "notebook" else place.lab

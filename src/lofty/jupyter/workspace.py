@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 
 from ..model.spec import Process
@@ -26,6 +28,15 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     notebook: str
     tensorboard: str
     panel: str
+
+    def at(self, notebook: str) -> Addresses:
+        """With a notebook in front, by its path in the directory."""
+        path = quote(notebook)
+        return msgspec.structs.replace(
+            self,
+            lab=self.lab.replace("/lab?", f"/lab/tree/{path}?"),
+            notebook=self.notebook.replace("/tree?", f"/notebooks/{path}?"),
+        )
 
 
 def processes(logdir: str, tunnel: str = "") -> tuple[Process, ...]:
