@@ -48,7 +48,11 @@ def opened(path: str | os.PathLike[str]) -> tuple[str | os.PathLike[str], str]:
     """The directory that a workspace is meant to work in, and the notebook there that is to be in front, if one was
     named: relative, with `/`. Then it works where a job would (`workdir`), though never in the whole home."""
     found = Path(path).expanduser()
-    if found.suffix != ".ipynb" or not found.is_file():
+    try:
+        named = found.suffix == ".ipynb" and found.is_file()
+    except PermissionError:
+        named = False  # `folder` says so
+    if not named:
         return path, ""
     file = found.resolve()
     source = workdir(file, None)

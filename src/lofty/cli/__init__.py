@@ -14,8 +14,8 @@ def main() -> None:
 
     from .main import run
 
-    # At each 700 new values Python looks for circles among them; a large sync makes a million and no circle, and spends
-    # a twentieth of its time so. The process is short.
+    # At each 700 new values Python looks for circles among them; a large sync makes very many and no circle, and spends
+    # a twentieth of its time so.
     gc.set_threshold(100_000, 20)
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):

@@ -73,8 +73,10 @@ def _lab(
     if place is not None and front:
         place = place.at(front)
     if as_json:
-        there = {"url": place.lab, "notebook_url": place.notebook} if place is not None else {}
-        document({**facts(task, seen), **there, **({"timings": seconds} if timings else {})})
+        told = facts(task, seen)
+        if place is not None and told["url"]:
+            told |= {"url": place.lab, "notebook_url": place.notebook}
+        document({**told, **({"timings": seconds} if timings else {})})
         return
     assert place is not None
     first = place.notebook if verb == "notebook" else place.lab
